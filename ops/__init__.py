@@ -1,0 +1,1 @@
+"""What operators need: the native runtime, the demonstration, PostgreSQL set-up."""
