@@ -26,7 +26,7 @@ class Keeper:
         self.folder = folder
         self.numbers = itertools.count()
 
-    async def handle_DATA(self, server: SMTP, session: Session, envelope: Envelope) -> str:  # noqa: N802
+    async def handle_DATA(self, server: SMTP, session: Session, envelope: Envelope) -> str:
         recipients = ", ".join(envelope.rcpt_tos)
         head = f"X-Envelope-From: {envelope.mail_from}\r\nX-Envelope-To: {recipients}\r\n"
         path = self.folder / f"{time.time_ns():020d}-{next(self.numbers):06d}.eml"

@@ -214,14 +214,26 @@ class PostgreSQL(Server):
             fresh = self.folder / "initdb"
             shutil.rmtree(fresh, ignore_errors=True)
             self._run(
-                "initdb", "-D", str(fresh), "-U", "postgres", "-E", "UTF8", "--locale=C.UTF-8", "--data-checksums",
-                "--auth-local=peer", "--auth-host=scram-sha-256", *([] if self.durable else ["--no-sync"]),
+                "initdb",
+                "-D",
+                str(fresh),
+                "-U",
+                "postgres",
+                "-E",
+                "UTF8",
+                "--locale=C.UTF-8",
+                "--data-checksums",
+                "--auth-local=peer",
+                "--auth-host=scram-sha-256",
+                *([] if self.durable else ["--no-sync"]),
             )
             fresh.rename(self.data)
         installed = self._program("postgres").parent.parent.name
         written = (self.data / "PG_VERSION").read_text().strip()
         if installed.isdigit() and installed != written:
-            raise ServerError(f"{self.data} was written by PostgreSQL {written}, installed is {installed}: pg_upgrade it")
+            raise ServerError(
+                f"{self.data} was written by PostgreSQL {written}, installed is {installed}: pg_upgrade it"
+            )
         owner = self.run_as or pwd.getpwuid(os.geteuid()).pw_name
         self._write(self.data / "pg_ident.conf", f"owner {owner} postgres\n")
         self._write(
@@ -241,8 +253,20 @@ class PostgreSQL(Server):
     def after_start(self) -> None:
         """Set the superuser's password, so that a changed `.env` is obeyed."""
         self._run(
-            "psql", "-X", "-q", "-v", "ON_ERROR_STOP=1", "-h", str(self.folder), "-p", str(self.port), "-U", "postgres",
-            "-d", "postgres", stdin=f"ALTER ROLE postgres PASSWORD '{self.password.replace(chr(39), chr(39) * 2)}';",
+            "psql",
+            "-X",
+            "-q",
+            "-v",
+            "ON_ERROR_STOP=1",
+            "-h",
+            str(self.folder),
+            "-p",
+            str(self.port),
+            "-U",
+            "postgres",
+            "-d",
+            "postgres",
+            stdin=f"ALTER ROLE postgres PASSWORD '{self.password.replace(chr(39), chr(39) * 2)}';",
         )
 
     @property

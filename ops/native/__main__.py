@@ -1,0 +1,82 @@
+"""`python -m ops.native start|stop|status|purge|mail|logs|run`."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+
+from ops.native import console, runtime
+from ops.native.packages import MissingPackages
+from ops.native.servers import ServerError
+from ops.native.settings import SettingsError, state_folder
+
+REFUSED = 1
+BAD_SETTINGS = 78  # EX_CONFIG
+
+
+def confirmed(assume_yes: bool) -> bool:
+    """Ask before data is deleted; without a terminal only --yes will do."""
+    if assume_yes:
+        return True
+    if not sys.stdin.isatty():
+        print("Deleting all data needs --yes where nobody can be asked.", file=sys.stderr)
+        return False
+    return input(f"Delete all data in {state_folder()}? Type yes: ").strip().lower() == "yes"
+
+
+def parser() -> argparse.ArgumentParser:
+    top = argparse.ArgumentParser(prog="python -m ops.native", description="HeartGuard on this machine.")
+    commands = top.add_subparsers(dest="command", required=True)
+    commands.add_parser("start", help="bring everything up; changes nothing where it is up")
+    stop = commands.add_parser("stop", help="stop everything, keep the data")
+    stop.add_argument("--purge", action="store_true", help="delete the data as well")
+    purge = commands.add_parser("purge", help="stop everything and delete the data")
+    for command in (stop, purge):
+        command.add_argument("--yes", action="store_true", help="do not ask")
+    commands.add_parser("status", help="state, readiness and memory of every program")
+    mail = commands.add_parser("mail", help="show the e-mails that the catcher kept")
+    mail.add_argument("-n", type=int, default=5, help="how many (default 5)")
+    logs = commands.add_parser("logs", help="show the end of a service's logs, or list all")
+    logs.add_argument("service", nargs="?")
+    logs.add_argument("-n", type=int, default=50, help="how many lines (default 50)")
+    logs.add_argument("-f", action="store_true", help="keep following")
+    run = commands.add_parser("run", help="run a command with the suite's addresses and secrets in its environment")
+    run.add_argument("words", nargs="+", metavar="COMMAND")
+    return top
+
+
+def main(arguments: list[str]) -> int:
+    if arguments[:1] == ["run"] and len(arguments) > 1:  # its options are the command's own
+        chosen = argparse.Namespace(command="run", words=arguments[2 if arguments[1] == "--" else 1 :])
+    else:
+        chosen = parser().parse_args(arguments)
+    try:
+        if chosen.command == "start":
+            runtime.start()
+        elif chosen.command in ("stop", "purge"):
+            purge = chosen.command == "purge" or chosen.purge
+            if purge and not confirmed(chosen.yes):
+                return REFUSED
+            runtime.stop(purge=purge)
+        elif chosen.command == "status":
+            return 0 if console.status() else 1
+        elif chosen.command == "mail":
+            console.show_mail(chosen.n)
+        elif chosen.command == "logs":
+            console.show_logs(chosen.service, chosen.n, follow=chosen.f)
+        elif chosen.command == "run":
+            console.execute(chosen.words)
+    except SettingsError as error:
+        print(f"\nHeartGuard: {error}", file=sys.stderr)
+        return BAD_SETTINGS
+    except (runtime.StartError, ServerError, MissingPackages, PermissionError) as error:
+        print(f"\nHeartGuard: {error}", file=sys.stderr)
+        return REFUSED
+    except KeyboardInterrupt:
+        print("\nInterrupted. Run the same command again to go on, or ./stop_services.sh.", file=sys.stderr)
+        return 130
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

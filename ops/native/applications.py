@@ -1,0 +1,96 @@
+"""The programs of the suite itself: the gateway, and each service's web process and worker."""
+
+from __future__ import annotations
+
+import hashlib
+import http.client
+import sys
+from pathlib import Path
+
+from common.config import SERVICE_PORTS, package_of
+from ops.native.servers import LOOPBACK, ROOT
+from ops.native.settings import PASSWORDS, Runtime
+from ops.native.supervision import Program
+
+ANY_ADDRESS = ("0.0.0.0", "::")
+
+
+def present_services() -> list[str]:
+    """The gateway and the services whose packages stand in this checkout."""
+    return [name for name in SERVICE_PORTS if (ROOT / package_of(name) / "app.py").exists()]
+
+
+def applications(runtime: Runtime) -> list[Program]:
+    """Web process of each service, its worker, and the gateway."""
+    found = []
+    for name in present_services():
+        environment = {"PORT": str(runtime.port(name)), **_withheld(name)}
+        if name == "gateway":
+            found.append(Program("gateway", _gateway_command(runtime), environment=environment))
+            continue
+        environment["PROMETHEUS_MULTIPROC_DIR"] = str(metrics_folder(runtime, name))
+        web = [sys.executable, "-m", "gunicorn", "-c", "common/gunicorn.py", f"{package_of(name)}.app:app"]
+        found.append(Program(f"{name}-web", web, environment={**environment, "BIND_HOST": LOOPBACK}))
+        found.append(Program(f"{name}-worker", [sys.executable, "-m", "common.worker", name], environment=environment))
+    return found
+
+
+def _withheld(service: str) -> dict[str, str]:
+    """Empties the passwords that are not this service's: an empty variable also hides the one in `.env`."""
+    own = f"{service.upper()}_DATABASE_PASSWORD"
+    return {name: "" for name in PASSWORDS if name != own}
+
+
+def _gateway_command(runtime: Runtime) -> list[str]:
+    variables = runtime.variables
+    return [
+        sys.executable, "-m", "granian", "--interface", "wsgi",
+        "--host", gateway_host(runtime), "--port", str(runtime.port("gateway")),
+        "--workers", variables.get("GATEWAY_WORKERS", "1"),
+        "--blocking-threads", variables.get("GATEWAY_THREADS", "64"),
+        "--http", "1", "--no-ws", "--respawn-failed-workers", "gateway.app:app",
+    ]  # fmt: skip
+
+
+def gateway_host(runtime: Runtime) -> str:
+    return runtime.variables.get("GATEWAY_HOST", LOOPBACK)
+
+
+def metrics_folder(runtime: Runtime, service: str) -> Path:
+    return runtime.state / "prometheus" / service
+
+
+def fingerprint(runtime: Runtime, configuration: str) -> str:
+    """Changes with the settings, the set of programs and the code: then what runs is out of date."""
+    digest = hashlib.sha256(configuration.encode())
+    digest.update(repr(sorted(runtime.variables.items())).encode())
+    for package in ("common", "ops/native", "ops/postgres", *map(package_of, SERVICE_PORTS)):
+        for path in sorted((ROOT / package).rglob("*")):
+            if path.is_file() and "__pycache__" not in path.parts:
+                digest.update(str(path.relative_to(ROOT)).encode())
+                digest.update(path.read_bytes())
+    return digest.hexdigest()
+
+
+def service_of(program: str) -> str | None:
+    """The service whose /ready a program answers; None for workers and servers."""
+    service = program.removesuffix("-web")
+    return service if service in SERVICE_PORTS else None
+
+
+def answer_of(runtime: Runtime, service: str) -> tuple[int, str]:
+    """Status and body of a service's /ready; status 0 and the reason when nobody answers."""
+    host = gateway_host(runtime) if service == "gateway" else LOOPBACK
+    connection = http.client.HTTPConnection(LOOPBACK if host in ANY_ADDRESS else host, runtime.port(service), timeout=3)
+    try:
+        connection.request("GET", "/ready")
+        answer = connection.getresponse()
+        return answer.status, answer.read(2000).decode(errors="replace")
+    except (OSError, http.client.HTTPException) as error:
+        return 0, str(error)
+    finally:
+        connection.close()
+
+
+def is_ready(runtime: Runtime, service: str) -> bool:
+    return answer_of(runtime, service)[0] == http.client.OK
