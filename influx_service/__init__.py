@@ -1,0 +1,1 @@
+"""Time series of HeartGuard: waveforms and vitals, written and read by stream."""
