@@ -53,9 +53,7 @@ def session_servers() -> SessionServers:
         server.launch(tied=True)
     for server in servers:
         server.wait_ready()
-    passwords = {
-        f"{name.upper()}_DATABASE_PASSWORD": secrets.token_urlsafe() for name in (*SERVICES, "migrations")
-    }
+    passwords = {f"{name.upper()}_DATABASE_PASSWORD": secrets.token_urlsafe() for name in (*SERVICES, "migrations")}
     environment = {
         "DATABASE_HOST": LOOPBACK,
         "DATABASE_PORT": str(postgres.port),
@@ -67,6 +65,7 @@ def session_servers() -> SessionServers:
         "SMTP_PORT": str(mail.port),
         "SMTP_FROM": "alertas@heartguard.test",
         "JWT_SIGNING_KEYS": f"test:{secrets.token_urlsafe(32)}",
+        "INTERNAL_SIGNING_KEYS": f"internal:{secrets.token_urlsafe(32)}",
     }
     admin = {"PGHOST": LOOPBACK, "PGPORT": str(postgres.port), "PGUSER": "postgres", "PGPASSWORD": postgres.password}
     subprocess.run([ROOT / "ops/postgres/init.sh"], env={**os.environ, **environment, **admin}, check=True)

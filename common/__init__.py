@@ -1,0 +1,1 @@
+"""What every HeartGuard service shares. Imports no service."""

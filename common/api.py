@@ -1,0 +1,354 @@
+"""How an endpoint is declared, and the one way of every request through a service.
+
+    api = Api("patients")
+
+    @api.post("/patients", permission=P.PATIENT_WRITE, body=PatientIn, returns=PatientOut, creates="/patients/{id}")
+    def register_patient(session, caller, body):
+        "Register a patient in the caller's organisation."
+        return actions.register_patient(session, caller, **body)
+
+A view names what it wants: `session`, `caller`, `body`, `query`, its path parameters, and the service's resources.
+"""
+
+from __future__ import annotations
+
+import inspect
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from enum import StrEnum
+from functools import cached_property
+from typing import Any
+from uuid import UUID
+
+from flask import Response, current_app, g, request
+from marshmallow import ValidationError
+
+from common import responses, serialization
+from common.auth import ANONYMOUS, AUDIENCE, INTERNAL_AUDIENCE, Caller
+from common.database import ALL_ORGANIZATIONS
+from common.errors import (
+    Forbidden,
+    InvalidToken,
+    NotFound,
+    PayloadTooLarge,
+    UnparsableBody,
+    UnsupportedMediaType,
+    ValidationFailed,
+)
+from common.fields import Schema, problems_of
+from common.pagination import Page
+from common.permissions import INTERNAL, PUBLIC, Door, Permission
+
+
+class Tenancy(StrEnum):
+    """Whose rows an endpoint works on."""
+
+    ORGANIZATION = "organization"
+    """The caller's organisation, which a superadmin names with `?org_id=`."""
+    ALL = "all"
+    """Every organisation: catalogues, login, the superadmin's lists. Each use is listed in tests/architecture."""
+
+
+@dataclass(frozen=True)
+class PageOf:
+    """A list answer: items of one schema, and `meta`."""
+
+    item: type[Schema]
+
+
+def page_of(item: type[Schema]) -> PageOf:
+    """Declare that an endpoint returns one page of `item`."""
+    return PageOf(item)
+
+
+@dataclass(frozen=True)
+class Raw:
+    """An answer that is not data but a document: its body, type, and optional headers."""
+
+    body: bytes
+    content_type: str
+    headers: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Endpoint:
+    """One declaration: where, who may, what goes in and out."""
+
+    method: str
+    path: str
+    view: Callable[..., Any]
+    permission: Permission | Door
+    body: type[Schema] | None
+    query: type[Schema] | None
+    returns: type[Schema] | PageOf | type[Raw] | None
+    creates: str | None
+    tenancy: Tenancy
+    rate_class: str
+    max_body: int | None
+
+    @property
+    def name(self) -> str:
+        """The view's name: unique in a service."""
+        return self.view.__name__
+
+    @property
+    def summary(self) -> str:
+        """The first line of the view's docstring."""
+        return (inspect.getdoc(self.view) or "").partition("\n")[0]
+
+    @property
+    def rule(self) -> str:
+        """The path as Werkzeug writes it: `{x_id}` is a UUID, any other parameter a text."""
+        return re.sub(r"\{(\w+)\}", lambda m: f"<{self.parameters[m[1]]}:{m[1]}>", self.path)
+
+    @property
+    def parameters(self) -> dict[str, str]:
+        """The path's parameters and their types, `uuid` or `string`."""
+        names = re.findall(r"\{(\w+)\}", self.path)
+        return {name: "uuid" if name.endswith("_id") else "string" for name in names}
+
+    @cached_property
+    def status(self) -> int:
+        """The status of success."""
+        if self.creates is not None:
+            return 201
+        return 204 if self.returns is None else 200
+
+    @cached_property
+    def body_schema(self) -> Schema | None:
+        """The body's schema, made once."""
+        return self.body() if self.body else None
+
+    @cached_property
+    def query_schema(self) -> Schema | None:
+        """The query's schema, made once."""
+        return self.query() if self.query else None
+
+    @cached_property
+    def item_schema(self) -> Schema | None:
+        """The schema of the answer or of its items, made once."""
+        if isinstance(self.returns, PageOf):
+            return self.returns.item()
+        return self.returns() if isinstance(self.returns, type) and issubclass(self.returns, Schema) else None
+
+    @cached_property
+    def wants(self) -> frozenset[str]:
+        """The names of the view's parameters."""
+        return frozenset(inspect.signature(self.view).parameters)
+
+
+class Api:
+    """A group of endpoints, collected by the factory."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.endpoints: list[Endpoint] = []
+
+    def _declare(
+        self,
+        method: str,
+        path: str,
+        *,
+        permission: Permission | Door,
+        body: type[Schema] | None = None,
+        query: type[Schema] | None = None,
+        returns: type[Schema] | PageOf | type[Raw] | None = None,
+        creates: str | None = None,
+        tenancy: Tenancy = Tenancy.ORGANIZATION,
+        rate_class: str | None = None,
+        max_body: int | None = None,
+    ) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+        if not isinstance(permission, Permission | Door):
+            raise TypeError(f"{method} {path}: permission must be a Permission, PUBLIC, AUTHENTICATED or INTERNAL")
+
+        def declare(view: Callable[..., Any]) -> Callable[..., Any]:
+            if not view.__doc__:
+                raise TypeError(f"{view.__name__}: the docstring is the operation's summary; write one")
+            self.endpoints.append(
+                Endpoint(
+                    method,
+                    path,
+                    view,
+                    permission,
+                    body,
+                    query,
+                    returns,
+                    creates,
+                    tenancy,
+                    rate_class or ("read" if method == "GET" else "write"),
+                    max_body,
+                )
+            )
+            return view
+
+        return declare
+
+    def get(self, path: str, **declaration: Any) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+        """Declare a read."""
+        return self._declare("GET", path, **declaration)
+
+    def post(self, path: str, **declaration: Any) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+        """Declare a creation (`creates=` its path) or a command."""
+        return self._declare("POST", path, **declaration)
+
+    def put(self, path: str, **declaration: Any) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+        """Declare a replacement."""
+        return self._declare("PUT", path, **declaration)
+
+    def patch(self, path: str, **declaration: Any) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+        """Declare a partial change."""
+        return self._declare("PATCH", path, **declaration)
+
+    def delete(self, path: str, **declaration: Any) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+        """Declare a removal."""
+        return self._declare("DELETE", path, **declaration)
+
+
+# --- the way of a request ------------------------------------------------------------------------------------------
+
+
+def handler_of(endpoint: Endpoint) -> Callable[..., Response]:
+    """The Flask view of an endpoint: authenticate, authorise, parse, call in a transaction, render."""
+
+    def handle(**path: Any) -> Response:
+        g.endpoint = endpoint
+        media_type = responses.negotiate(request.headers.get("Accept", ""))
+        caller = _authorise(endpoint)
+        available: dict[str, Any] = {"caller": caller, **path}
+        if endpoint.query_schema is not None:
+            available["query"] = _load(endpoint.query_schema, _query(endpoint.query_schema))
+        if endpoint.body_schema is not None:
+            available["body"] = _load(endpoint.body_schema, _body(endpoint))
+        service = current_app.extensions["heartguard"]
+        available |= {name: service.resources[name] for name in endpoint.wants if name in service.resources}
+        if "session" not in endpoint.wants:
+            return _respond(endpoint, _call(endpoint, available), media_type)
+        organization = ALL_ORGANIZATIONS if endpoint.tenancy is Tenancy.ALL else caller.org_id
+        with service.database.transaction(organization) as session:
+            answer = _respond(endpoint, _call(endpoint, available | {"session": session}), media_type)
+        return answer
+
+    handle.__name__ = endpoint.name
+    return handle
+
+
+def _call(endpoint: Endpoint, available: dict[str, Any]) -> Any:
+    return endpoint.view(**{name: available[name] for name in endpoint.wants})
+
+
+def _authorise(endpoint: Endpoint) -> Caller:
+    caller = _authenticate(endpoint)
+    g.caller = caller
+    if isinstance(endpoint.permission, Permission) and endpoint.permission not in caller.permissions:
+        raise Forbidden
+    if endpoint.permission is INTERNAL and not caller.is_service:
+        raise Forbidden
+    named = request.args.get("org_id")
+    if named is not None:
+        caller = _name_organization(caller, named)
+    needs_organization = endpoint.tenancy is Tenancy.ORGANIZATION and isinstance(endpoint.permission, Permission)
+    if needs_organization and caller.org_id is None:
+        raise ValidationFailed(details=[{"field": "org_id", "issue": "required"}])
+    g.caller = caller
+    return caller
+
+
+def _authenticate(endpoint: Endpoint) -> Caller:
+    service = current_app.extensions["heartguard"]
+    origin = {
+        "request_id": g.request_id,
+        "traceparent": g.traceparent,
+        "ip": request.remote_addr,
+        "user_agent": (request.user_agent.string or None) and request.user_agent.string[:200],
+    }
+    header = request.headers.get("Authorization", "")
+    scheme, _, token = header.partition(" ")
+    if endpoint.permission is PUBLIC:
+        return Caller(subject=ANONYMOUS, **origin)
+    if scheme.lower() != "bearer" or not token:
+        raise InvalidToken
+    if endpoint.permission is INTERNAL:
+        claims = service.verifier.verify(token, INTERNAL_AUDIENCE)
+    else:
+        claims = service.verifier.verify_any(token)
+    if claims.audience == AUDIENCE and service.revocations.is_revoked(claims):
+        raise InvalidToken
+    return Caller(
+        subject=claims.subject,
+        org_id=claims.org_id,
+        roles=claims.roles,
+        permissions=claims.permissions,
+        session_id=claims.session_id,
+        token_id=claims.token_id,
+        is_service=claims.audience == INTERNAL_AUDIENCE,
+        **origin,
+    )
+
+
+def _name_organization(caller: Caller, named: str) -> Caller:
+    try:
+        org_id = UUID(named)
+    except ValueError as error:
+        raise ValidationFailed(details=[{"field": "org_id", "issue": "format"}]) from error
+    if org_id != caller.org_id and not caller.is_superadmin:
+        raise NotFound
+    return replace(caller, org_id=org_id)
+
+
+def _query(schema: Schema) -> Any:
+    values = {key: items if len(items) > 1 else items[0] for key, items in request.args.lists() if key != "org_id"}
+    return serialization.shape_object(schema, values)
+
+
+def _body(endpoint: Endpoint) -> Any:
+    assert endpoint.body_schema is not None
+    raw = read_body(endpoint.max_body or current_app.config["MAX_CONTENT_LENGTH"])
+    kind = request.mimetype
+    if kind == serialization.JSON:
+        return serialization.parse_json(raw)
+    if kind in (serialization.XML, "text/xml"):
+        return serialization.parse_xml(raw, endpoint.body_schema)
+    if not raw:
+        return {}
+    raise UnsupportedMediaType
+
+
+def read_body(limit: int) -> bytes:
+    """The request's body; raises PayloadTooLarge over `limit`, or without a declared length.
+
+    Werkzeug cuts a chunked body at the limit and answers 200 (RULES), so a body must declare its length.
+    """
+    if "Transfer-Encoding" in request.headers or (request.content_length or 0) > limit:
+        raise PayloadTooLarge
+    raw = request.stream.read(request.content_length or 0)
+    if len(raw) != (request.content_length or 0):
+        raise UnparsableBody
+    return raw
+
+
+def _load(schema: Schema, document: Any) -> Any:
+    try:
+        return schema.load(document)
+    except ValidationError as error:
+        raise ValidationFailed(details=problems_of(error.messages)[:100]) from error
+
+
+def _respond(endpoint: Endpoint, result: Any, media_type: str) -> Response:
+    headers: dict[str, str] = {}
+    if isinstance(result, Raw):
+        return Response(result.body, 200, {"Content-Type": result.content_type, **result.headers})
+    if endpoint.returns is None:
+        return Response(status=204)
+    schema, meta = endpoint.item_schema, None
+    assert schema is not None
+    if isinstance(endpoint.returns, PageOf):
+        page = result if isinstance(result, Page) else Page(result)
+        data = schema.dump(page.items, many=True)
+        meta = {"limit": page.limit, "next_cursor": page.next_cursor}
+    else:
+        data = schema.dump(result)
+    if endpoint.creates is not None:
+        headers["Location"] = endpoint.creates.format(**{**(request.view_args or {}), **data})
+    headers["Content-Type"] = f"{media_type}; charset=utf-8"
+    return Response(responses.render_success(data, media_type, meta), endpoint.status, headers)

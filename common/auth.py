@@ -1,0 +1,224 @@
+"""Access tokens: who is calling, what they may do, and how a service proves itself to another."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+import jwt
+from uuid6 import uuid7
+
+from common.config import Settings
+from common.errors import ExpiredToken, InvalidToken
+
+AUDIENCE, INTERNAL_AUDIENCE = "heartguard", "heartguard-internal"
+ACCESS_SECONDS, SERVICE_SECONDS = 15 * 60, 60
+_REQUIRED = ["exp", "iat", "sub", "aud", "iss", "jti", "typ"]
+_TYPES = {AUDIENCE: "access", INTERNAL_AUDIENCE: "service"}
+_CACHE_SIZE = 10_000
+_MIN_SECRET_BYTES = 32
+
+
+@dataclass(frozen=True, slots=True)
+class Claims:
+    """What a verified token says. Times are unix seconds; `issued_at` has milliseconds."""
+
+    subject: str
+    roles: frozenset[str]
+    permissions: frozenset[str]
+    org_id: UUID | None
+    session_id: str | None
+    token_id: str
+    issued_at: float
+    expires_at: int
+    audience: str
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """Who acts in a request or a message, in which organisation, and on whose behalf it is traced."""
+
+    subject: str
+    org_id: UUID | None = None
+    roles: frozenset[str] = frozenset()
+    permissions: frozenset[str] = frozenset()
+    session_id: str | None = None
+    token_id: str | None = None
+    request_id: str = ""
+    traceparent: str = ""
+    ip: str | None = None
+    user_agent: str | None = None
+    is_service: bool = False
+
+    @property
+    def user_id(self) -> UUID | None:
+        """The user's id, None for a service or an anonymous caller."""
+        try:
+            return None if self.is_service else UUID(self.subject)
+        except ValueError:
+            return None
+
+    @property
+    def is_superadmin(self) -> bool:
+        """True for the role that may name any organisation."""
+        return "superadmin" in self.roles
+
+
+ANONYMOUS = "anonymous"
+
+
+def service_caller(service: str, org_id: UUID | None = None, request_id: str = "", traceparent: str = "") -> Caller:
+    """The caller of a consumer or a task: the service itself."""
+    return Caller(
+        subject=f"service:{service}", org_id=org_id, request_id=request_id, traceparent=traceparent, is_service=True
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    """A key of a ring: HS256 secrets as bytes, PEM text for the algorithms with a key pair."""
+
+    kid: str
+    algorithm: str
+    secret: bytes
+
+
+def parse_keys(entries: Iterable[str], algorithm: str) -> list[Key]:
+    """`kid:secret` for HS256, `kid:/path/to/key.pem` otherwise; the first signs, all verify.
+
+    Raises ValueError for an entry without kid or an HS256 secret under 32 bytes.
+    """
+    keys = []
+    for entry in entries:
+        kid, _, value = entry.strip().partition(":")
+        if not kid or not value:
+            raise ValueError("a key is kid:secret")
+        secret = value.encode() if algorithm == "HS256" else Path(value).read_bytes()
+        if algorithm == "HS256" and len(secret) < _MIN_SECRET_BYTES:
+            raise ValueError(f"key {kid} is shorter than {_MIN_SECRET_BYTES} bytes")
+        keys.append(Key(kid, algorithm, secret))
+    if not keys:
+        raise ValueError("no key")
+    return keys
+
+
+class TokenVerifier:
+    """Verifies access and service tokens; a verified token is remembered, by its whole text, until it expires."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._issuer = settings.jwt_issuer
+        self._rings = {
+            AUDIENCE: {key.kid: key for key in parse_keys(settings.jwt_signing_keys, settings.jwt_algorithm)},
+            INTERNAL_AUDIENCE: {key.kid: key for key in parse_keys(settings.internal_signing_keys, "HS256")},
+        }
+        self._known: dict[str, Claims] = {}
+        self._lock = threading.Lock()
+
+    def verify(self, token: str, audience: str = AUDIENCE) -> Claims:
+        """The claims of a token made for `audience`; raises InvalidToken or ExpiredToken."""
+        known = self._known.get(token)
+        if known is None:
+            known = self._decode(token, audience)
+            with self._lock:
+                if len(self._known) >= _CACHE_SIZE:
+                    self._known.clear()
+                self._known[token] = known
+        if known.audience != audience:
+            raise InvalidToken
+        if known.expires_at <= time.time():
+            raise ExpiredToken
+        return known
+
+    def verify_any(self, token: str) -> Claims:
+        """The claims of a user's or a service's token."""
+        try:
+            return self.verify(token, AUDIENCE)
+        except ExpiredToken:
+            raise
+        except InvalidToken:
+            return self.verify(token, INTERNAL_AUDIENCE)
+
+    def _decode(self, token: str, audience: str) -> Claims:
+        try:
+            key = self._rings[audience][str(jwt.get_unverified_header(token)["kid"])]
+            payload = jwt.decode(
+                token,
+                key.secret,
+                algorithms=[key.algorithm],
+                audience=audience,
+                issuer=self._issuer,
+                options={"require": _REQUIRED},
+            )
+            return _claims(payload, audience)
+        except jwt.ExpiredSignatureError as error:
+            raise ExpiredToken from error
+        except (jwt.PyJWTError, KeyError, ValueError, TypeError, AttributeError) as error:
+            raise InvalidToken from error
+
+
+def _claims(payload: dict[str, Any], audience: str) -> Claims:
+    if payload["typ"] != _TYPES[audience] or payload["aud"] != audience:
+        raise ValueError("typ or aud")
+    org_id = payload.get("org_id")
+    return Claims(
+        subject=str(payload["sub"]),
+        roles=frozenset(map(str, payload.get("roles", ()))),
+        permissions=frozenset(map(str, payload.get("permissions", ()))),
+        org_id=UUID(org_id) if org_id else None,
+        session_id=payload.get("sid"),
+        token_id=str(payload["jti"]),
+        issued_at=float(payload["iat"]),
+        expires_at=int(payload["exp"]),
+        audience=audience,
+    )
+
+
+class TokenSigner:
+    """Signs tokens of one audience with the first key of its ring."""
+
+    def __init__(self, settings: Settings, audience: str = INTERNAL_AUDIENCE) -> None:
+        entries, algorithm = settings.internal_signing_keys, "HS256"
+        if audience == AUDIENCE:
+            entries, algorithm = settings.jwt_signing_keys, settings.jwt_algorithm
+        self._key = parse_keys(entries, algorithm)[0]
+        self._issuer, self._audience = settings.jwt_issuer, audience
+
+    def sign(
+        self,
+        subject: str,
+        *,
+        seconds: int,
+        org_id: UUID | None = None,
+        roles: Iterable[str] = (),
+        permissions: Iterable[str] = (),
+        session_id: str | None = None,
+    ) -> str:
+        """A token for `subject`, valid for `seconds`."""
+        now = time.time()
+        payload: dict[str, Any] = {
+            "sub": subject,
+            "aud": self._audience,
+            "iss": self._issuer,
+            "iat": round(now, 3),
+            "exp": int(now) + seconds,
+            "jti": str(uuid7()),
+            "typ": _TYPES[self._audience],
+            "roles": sorted(roles),
+            "permissions": sorted(permissions),
+        }
+        if org_id is not None:
+            payload["org_id"] = str(org_id)
+        if session_id is not None:
+            payload["sid"] = session_id
+        return jwt.encode(payload, self._key.secret, self._key.algorithm, headers={"kid": self._key.kid})
+
+
+def mint_service_token(settings: Settings, org_id: UUID | None = None, permissions: Iterable[str] = ()) -> str:
+    """A 60-second token with which this service calls another."""
+    signer = TokenSigner(settings, INTERNAL_AUDIENCE)
+    return signer.sign(f"service:{settings.service}", seconds=SERVICE_SECONDS, org_id=org_id, permissions=permissions)

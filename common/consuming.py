@@ -1,0 +1,185 @@
+"""Consuming from one queue: inbox, retries, dead letters. An effect happens once, whatever crashes in between."""
+
+from __future__ import annotations
+
+import inspect
+import threading
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import msgspec
+import pika
+import structlog
+from pika.adapters.blocking_connection import BlockingChannel
+from sqlalchemy import text
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
+
+from common.auth import service_caller
+from common.database import ALL_ORGANIZATIONS, Database
+from common.errors import Unavailable
+from common.events import decode_envelope
+from common.failpoints import failpoint
+from common.messaging import (
+    RETRY_DELAYS_S,
+    BrokerError,
+    Consumer,
+    dead_letter_queue,
+    declare_topology,
+    parameters,
+    retry_queue,
+)
+from common.observability import MESSAGES
+from common.outbox import processed_messages
+
+log = structlog.get_logger()
+
+PREFETCH = 50
+ATTEMPT, REASON = "x-heartguard-attempt", "x-heartguard-reason"
+_MAX_PAUSE_S = 5.0
+
+
+class QueueConsumer:
+    """Runs the handlers of one queue, one message after the other, on a connection of its own."""
+
+    def __init__(
+        self,
+        url: str,
+        database: Database,
+        queue: str,
+        consumers: Sequence[Consumer],
+        resources: dict[str, Any],
+        stopping: threading.Event,
+    ) -> None:
+        self._url, self._database, self._queue = url, database, queue
+        self._consumers = consumers
+        self._calls = {item.type: _bind(item, resources) for item in consumers}
+        self._decoders: dict[str, msgspec.json.Decoder[Any]] = {
+            item.type: msgspec.json.Decoder(item.payload) for item in consumers
+        }
+        self._stopping = stopping
+
+    def run(self) -> None:
+        """Consume until told to stop; a lost broker is waited for."""
+        pause = 0.2
+        while not self._stopping.is_set():
+            try:
+                self._consume()
+                pause = 0.2
+            except (BrokerError, OSError) as error:
+                log.warning("consumer.broker_away", queue=self._queue, reason=type(error).__name__)
+                self._stopping.wait(pause)
+                pause = min(pause * 2, _MAX_PAUSE_S)
+
+    def _consume(self) -> None:
+        connection = pika.BlockingConnection(parameters(self._url))
+        try:
+            channel = connection.channel()
+            declare_topology(channel, self._consumers)
+            channel.confirm_delivery()
+            channel.basic_qos(prefetch_count=PREFETCH)
+            for method, properties, body in channel.consume(self._queue, inactivity_timeout=0.5):
+                if self._stopping.is_set():
+                    break
+                if method is not None:
+                    self._handle(connection, channel, properties, body)
+                    failpoint("consumer.between_commit_and_ack")
+                    channel.basic_ack(method.delivery_tag)
+        finally:
+            if connection.is_open:
+                connection.close()
+
+    def _handle(
+        self, connection: pika.BlockingConnection, channel: BlockingChannel, properties: Any, body: bytes
+    ) -> None:
+        """Process, or put away for later or for ever; returns only when the message may be acknowledged."""
+        if properties.type is not None and properties.type not in self._calls:
+            return  # a fanout brings other services' types too
+        headers = properties.headers or {}
+        while True:
+            try:
+                fresh = self.apply(body, str(headers.get("traceparent", "")))
+                MESSAGES.labels(self._queue, "processed" if fresh else "duplicate").inc()
+                return
+            except msgspec.MsgspecError:
+                self._put_away(channel, properties, body, dead_letter_queue(self._queue), "invalid")
+                return
+            except (DBAPIError, PoolTimeout, Unavailable) as error:
+                if isinstance(error, DBAPIError) and not _is_outage(error):
+                    self._retry(channel, properties, body, error)
+                    return
+                # Nothing is wrong with the message: hold it, unacknowledged and uncounted, until what it needs is back.
+                log.warning("consumer.waits", queue=self._queue, reason=type(error).__name__)
+                connection.sleep(1.0)
+                if self._stopping.is_set():
+                    raise OSError("stopping") from error
+            except Exception as error:
+                log.exception("consumer.failed", queue=self._queue, type=properties.type)
+                self._retry(channel, properties, body, error)
+                return
+
+    def apply(self, body: bytes, traceparent: str = "") -> bool:
+        """One message's effect, in one transaction with its inbox row; False when it had its effect before.
+
+        Raises msgspec.MsgspecError for a body that is not what its type promises.
+        """
+        envelope = decode_envelope(body)
+        if envelope.type not in self._calls:
+            return False
+        event = self._decoders[envelope.type].decode(envelope.data)
+        structlog.contextvars.bind_contextvars(request_id=envelope.requestid)
+        caller = service_caller(self._database.service, envelope.orgid, envelope.requestid, traceparent)
+        with self._database.transaction(envelope.orgid) as session:
+            claim = insert(processed_messages).values(consumer=self._queue, message_id=envelope.id)
+            if not session.connection().execute(claim.on_conflict_do_nothing()).rowcount:
+                return False
+            self._calls[envelope.type](session, caller, event)
+            session.flush()
+            failpoint("consumer.before_commit")
+        return True
+
+    def _retry(self, channel: BlockingChannel, properties: Any, body: bytes, error: Exception) -> None:
+        attempt = int((properties.headers or {}).get(ATTEMPT, 0))
+        reason = type(error).__name__
+        if attempt < len(RETRY_DELAYS_S):
+            target = retry_queue(self._queue, RETRY_DELAYS_S[attempt])
+            self._put_away(channel, properties, body, target, reason, attempt + 1)
+        else:
+            self._put_away(channel, properties, body, dead_letter_queue(self._queue), reason, attempt)
+
+    def _put_away(
+        self, channel: BlockingChannel, properties: Any, body: bytes, target: str, reason: str, attempt: int = 0
+    ) -> None:
+        dead = target.endswith(".dead-letter")
+        MESSAGES.labels(self._queue, "dead" if dead else "retried").inc()
+        log.warning(
+            "consumer.dead_letter" if dead else "consumer.retries", queue=self._queue, reason=reason, attempt=attempt
+        )
+        properties.headers = {**(properties.headers or {}), ATTEMPT: attempt, REASON: reason}
+        channel.basic_publish("", target, body, properties, mandatory=True)
+
+
+def _bind(item: Consumer, resources: dict[str, Any]) -> Callable[..., None]:
+    wanted = [name for name in inspect.signature(item.handler).parameters if name in resources]
+    chosen = {name: resources[name] for name in wanted}
+    return lambda session, caller, event: item.handler(session, caller, event, **chosen)
+
+
+# PostgreSQL classes: 08 connection, 53 resources, 57 operator intervention, 40 serialisation, 55 lock.
+_OUTAGE_CLASSES = ("08", "53", "57", "40", "55")
+
+
+def _is_outage(error: DBAPIError) -> bool:
+    code = getattr(error.orig, "pgcode", None)
+    return error.connection_invalidated or code is None or str(code).startswith(_OUTAGE_CLASSES)
+
+
+def forget_processed(database: Database, days: int = 7) -> int:
+    """Delete inbox rows older than `days`; redelivery after that is not possible any more. Returns 0: done."""
+    with database.transaction(ALL_ORGANIZATIONS, technical=True) as session:
+        session.execute(
+            text("DELETE FROM processed_messages WHERE processed_at < now() - make_interval(days => :days)"),
+            {"days": days},
+        )
+    return 0

@@ -1,0 +1,143 @@
+"""PostgreSQL: the base of a service's models, and the one place where a transaction begins and commits."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime
+from enum import Enum
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import URL, MetaData, create_engine, event, func, text
+from sqlalchemy.orm import DeclarativeBase, Mapped, ORMExecuteState, Session, declared_attr, mapped_column
+from sqlalchemy.types import DateTime, Uuid
+from uuid6 import uuid7
+
+from common.config import ServiceSettings
+
+NAMING = {
+    "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+    "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+    "ck": "ck_%(table_name)s_%(constraint_name)s",
+    "fk": "fk_%(table_name)s_%(column_0_name)s",
+    "pk": "pk_%(table_name)s",
+}
+STATEMENT_TIMEOUT_MS, LOCK_TIMEOUT_MS, IDLE_TIMEOUT_MS, POOL_TIMEOUT_S = 2000, 1000, 5000, 1
+WORKER_STATEMENT_TIMEOUT_MS = 30_000
+
+
+def service_base() -> type[DeclarativeBase]:
+    """The declarative base of one service's models. No table names a schema: the connection's search_path does."""
+
+    class Base(DeclarativeBase):
+        metadata = MetaData(naming_convention=NAMING)
+        type_annotation_map = {datetime: DateTime(timezone=True), UUID: Uuid()}
+
+    return Base
+
+
+class Entity:
+    """Mixin of a row with a UUIDv7 id, its times, and a version that stops lost updates."""
+
+    id: Mapped[UUID] = mapped_column(primary_key=True, default=uuid7)
+    created_at: Mapped[datetime] = mapped_column(server_default=func.now())
+    updated_at: Mapped[datetime] = mapped_column(server_default=func.now(), onupdate=func.now())
+    version: Mapped[int] = mapped_column()
+
+    @declared_attr.directive
+    def __mapper_args__(cls) -> dict[str, Any]:
+        return {"version_id_col": cls.version}
+
+
+class Scope(Enum):
+    """Whose rows a transaction may see where it is not one organisation's."""
+
+    ALL_ORGANIZATIONS = "all"
+    NONE = ""
+
+
+ALL_ORGANIZATIONS = Scope.ALL_ORGANIZATIONS
+
+
+class UnauditedWriteError(RuntimeError):
+    """A transaction changed rows and recorded no audit event: a mistake of ours, never committed."""
+
+
+class Database:
+    """A service's own schema behind its own role."""
+
+    def __init__(self, settings: ServiceSettings, *, pool_size: int | None = None, worker: bool = False) -> None:
+        statement_timeout = WORKER_STATEMENT_TIMEOUT_MS if worker else STATEMENT_TIMEOUT_MS
+        options = (
+            f'-csearch_path="{settings.service}" -cstatement_timeout={statement_timeout} '
+            f"-clock_timeout={LOCK_TIMEOUT_MS} -cidle_in_transaction_session_timeout={IDLE_TIMEOUT_MS} -ctimezone=UTC"
+        )
+        self.service = settings.service
+        self.url = URL.create(
+            "postgresql+psycopg2",
+            f"heartguard_{settings.service}",
+            settings.database_password,
+            settings.database_host,
+            settings.database_port,
+            settings.database_name,
+        )
+        self.connect_args: dict[str, Any] = {
+            "options": options,
+            "connect_timeout": 2,
+            "application_name": f"{settings.service}{' worker' if worker else ''}",
+        }
+        self.engine = create_engine(
+            self.url,
+            pool_size=pool_size or settings.database_pool,
+            max_overflow=0,
+            pool_timeout=POOL_TIMEOUT_S,
+            pool_pre_ping=True,
+            hide_parameters=True,
+            connect_args=self.connect_args,
+        )
+
+    @contextmanager
+    def transaction(self, organization: UUID | Scope | None, *, technical: bool = False) -> Iterator[Session]:
+        """One transaction that sees the rows of `organization` only (row-level security); commits when the block ends.
+
+        `technical` marks work that changes no business fact (leases, cursors, claims) and needs no audit event.
+        Raises UnauditedWriteError when rows changed and `record()` was not called.
+        """
+        scope = organization.value if isinstance(organization, Scope) else str(organization or "")
+        with Session(self.engine, expire_on_commit=False) as session:
+            session.info.update(service=self.service, wrote=False, recorded=technical)
+            session.execute(text("SELECT set_config('app.org_id', :scope, true)"), {"scope": scope})
+            yield session
+            session.flush()
+            if session.info["wrote"] and not session.info["recorded"]:
+                raise UnauditedWriteError(f"{self.service}: a change without an audit event")
+            session.commit()
+
+    def ping(self) -> None:
+        """Raise when the database does not answer."""
+        with self.engine.connect() as connection:
+            connection.execute(text("SELECT 1"))
+
+    def close(self) -> None:
+        """Close every pooled connection."""
+        self.engine.dispose()
+
+
+@event.listens_for(Session, "before_flush")
+def _notice_changes(session: Session, _context: Any, _instances: Any) -> None:
+    if session.new or session.deleted or any(session.is_modified(row) for row in session.dirty):
+        session.info["wrote"] = True
+
+
+@event.listens_for(Session, "do_orm_execute")
+def _notice_statements(state: ORMExecuteState) -> None:
+    if state.is_insert or state.is_update or state.is_delete:
+        state.session.info["wrote"] = True
+
+
+def notify(session: Session, channel: str) -> None:
+    """Wake the task `channel` of this service's worker when the transaction commits."""
+    session.connection().execute(
+        text("SELECT pg_notify(:channel, '')"), {"channel": f"{session.info['service']}.{channel}"}
+    )

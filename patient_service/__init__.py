@@ -1,0 +1,1 @@
+"""Patients, their care teams and caregivers: who is cared for, by whom, and who may see it."""

@@ -1,0 +1,110 @@
+"""Writes of the patient service: one transaction each, with its audit event."""
+
+from __future__ import annotations
+
+from datetime import UTC, date, datetime
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from common.auth import Caller
+from common.errors import NotFound
+from common.outbox import record
+from patient_service import queries
+from patient_service.errors import BirthdateInFuture
+from patient_service.models import CaregiverPatient, CareTeam, CareTeamMember, Patient, PatientCareTeam
+
+
+def register_patient(session: Session, caller: Caller, **values: Any) -> Patient:
+    """Register a patient in the caller's organisation; raises BirthdateInFuture."""
+    _check_birthdate(values["birthdate"])
+    patient = Patient(org_id=caller.org_id, **values)
+    session.add(patient)
+    record(session, caller, "patient.registered", patient, values.keys())
+    return patient
+
+
+def change_patient(session: Session, caller: Caller, patient_id: UUID, **values: Any) -> Patient:
+    """Change some fields of a patient; raises NotFound, BirthdateInFuture."""
+    patient = queries.get_patient(session, caller, patient_id)
+    if "birthdate" in values:
+        _check_birthdate(values["birthdate"])
+    record(session, caller, "patient.changed", patient, patient.change(**values))
+    return patient
+
+
+def remove_patient(session: Session, caller: Caller, patient_id: UUID) -> None:
+    """Remove a patient and all that hangs on them here; raises NotFound."""
+    patient = queries.get_patient(session, caller, patient_id)
+    session.delete(patient)
+    record(session, caller, "patient.removed", patient)
+
+
+def _check_birthdate(birthdate: date) -> None:
+    if birthdate > datetime.now(UTC).date():
+        raise BirthdateInFuture
+
+
+def create_care_team(session: Session, caller: Caller, name: str) -> CareTeam:
+    """Create a care team in the caller's organisation; a second one of the same name is a conflict."""
+    team = CareTeam(org_id=caller.org_id, name=name)
+    session.add(team)
+    record(session, caller, "care_team.created", team)
+    return team
+
+
+def rename_care_team(session: Session, caller: Caller, care_team_id: UUID, name: str) -> CareTeam:
+    """Rename a care team; raises NotFound."""
+    team = queries.get_care_team(session, caller, care_team_id)
+    team.name = name
+    record(session, caller, "care_team.renamed", team, ["name"])
+    return team
+
+
+def remove_care_team(session: Session, caller: Caller, care_team_id: UUID) -> None:
+    """Remove a care team and its memberships; raises NotFound."""
+    team = queries.get_care_team(session, caller, care_team_id)
+    session.delete(team)
+    record(session, caller, "care_team.removed", team)
+
+
+def add_member(session: Session, caller: Caller, care_team_id: UUID, user_id: UUID, role: str) -> CareTeamMember:
+    """Put a user into a care team; raises NotFound; a second time is a conflict."""
+    team = queries.get_care_team(session, caller, care_team_id)
+    member = CareTeamMember(org_id=team.org_id, care_team_id=team.id, user_id=user_id, role=role)
+    session.add(member)
+    record(session, caller, "care_team.member_added", team, {"user_id": str(user_id), "role": role})
+    return member
+
+
+def remove_member(session: Session, caller: Caller, care_team_id: UUID, user_id: UUID) -> None:
+    """Take a user out of a care team; raises NotFound."""
+    team = queries.get_care_team(session, caller, care_team_id)
+    statement = select(CareTeamMember).where(CareTeamMember.care_team_id == team.id, CareTeamMember.user_id == user_id)
+    member = session.scalar(statement)
+    if member is None:
+        raise NotFound
+    session.delete(member)
+    record(session, caller, "care_team.member_removed", team, {"user_id": str(user_id)})
+
+
+def entrust_patient(session: Session, caller: Caller, patient_id: UUID, care_team_id: UUID) -> CareTeam:
+    """Put a patient into the care of a team; raises NotFound; a second time is a conflict."""
+    patient = queries.get_patient(session, caller, patient_id)
+    team = queries.get_care_team(session, caller, care_team_id)
+    session.add(PatientCareTeam(org_id=patient.org_id, patient_id=patient.id, care_team_id=team.id))
+    record(session, caller, "patient.entrusted", patient, {"care_team_id": str(team.id)})
+    return team
+
+
+def link_caregiver(
+    session: Session, caller: Caller, patient_id: UUID, user_id: UUID, relation: str
+) -> CaregiverPatient:
+    """Let a caregiver see a patient; raises NotFound; a second link is a conflict."""
+    patient = queries.get_patient(session, caller, patient_id)
+    link = CaregiverPatient(org_id=patient.org_id, patient_id=patient.id, user_id=user_id, relation=relation)
+    session.add(link)
+    record(session, caller, "patient.caregiver_linked", patient, {"user_id": str(user_id), "relation": relation})
+    return link
