@@ -130,9 +130,7 @@ class EmbeddedStore:
         with self._file.reading() as db:
             bucket_id = t.get_bucket(db, org_id, bucket)
             series = t.find_series(db, bucket_id, measurement, p.checked_tags(org_id, tags))
-            wanted = t.find_fields(
-                db, bucket_id, measurement, fields, numeric=aggregate in ("mean", "min", "max")
-            )
+            wanted = t.find_fields(db, bucket_id, measurement, fields, numeric=aggregate in ("mean", "min", "max"))
             samples = fields is None or p.SAMPLE_FIELD in fields
             streams = [
                 t.read_aggregates(db, id, wanted, samples, start, stop, t.FOLDS[aggregate], every)
@@ -141,9 +139,7 @@ class EmbeddedStore:
                 for id in series
             ]
             rows: list[Row] = []
-            for (time, series_id), group in groupby(
-                heapq.merge(*streams, key=t.instant_of), key=t.instant_of
-            ):
+            for (time, series_id), group in groupby(heapq.merge(*streams, key=t.instant_of), key=t.instant_of):
                 rows.append(Row(time, series[series_id], {name: value for _, _, name, value in group}))
                 if len(rows) == limit:
                     break
@@ -161,13 +157,9 @@ class EmbeddedStore:
         segments: list[Segment] = []
         total = 0
         with self._file.reading() as db:
-            found = t.find_series(
-                db, t.get_bucket(db, org_id, bucket), measurement, p.checked_tags(org_id, tags)
-            )
+            found = t.find_series(db, t.get_bucket(db, org_id, bucket), measurement, p.checked_tags(org_id, tags))
             for series_id, series_tags in found.items():
-                current: tuple[int, int, Segment] | None = (
-                    None  # start and rate of the grid, what is on it so far
-                )
+                current: tuple[int, int, Segment] | None = None  # start and rate of the grid, what is on it so far
                 for block in t.find_blocks(db, series_id, start, stop):
                     first, end = block.span(start, stop)
                     if first == end:
@@ -205,15 +197,12 @@ class EmbeddedStore:
                 newest: dict[str, t.Cell] = {}
                 for field_id, (name, kind) in wanted.items():
                     row = db.execute(
-                        "SELECT time, value FROM point WHERE series_id = ? AND field_id = ?"
-                        " ORDER BY time DESC LIMIT 1",
+                        "SELECT time, value FROM point WHERE series_id = ? AND field_id = ? ORDER BY time DESC LIMIT 1",
                         (series_id, field_id),
                     ).fetchone()
                     if row:
                         newest[name] = (row[0], series_id, name, t.typed(row[1], kind))
-                block = (
-                    t.find_newest_block(db, series_id) if fields is None or p.SAMPLE_FIELD in fields else None
-                )
+                block = t.find_newest_block(db, series_id) if fields is None or p.SAMPLE_FIELD in fields else None
                 if block:
                     time = sample_time(block.start, block.count - 1, block.rate)
                     if time > newest.get(p.SAMPLE_FIELD, (-1,))[0]:
@@ -253,18 +242,14 @@ class EmbeddedStore:
             if bucket is not None:
                 condition, parameters = "id = ?", [t.get_bucket(db, org_id, bucket)]
             buckets = [row[0] for row in db.execute(f"SELECT id FROM bucket WHERE {condition}", parameters)]
-            series = [
-                id for bucket_id in buckets for id in t.find_series(db, bucket_id, None, wanted, limit=None)
-            ]
+            series = [id for bucket_id in buckets for id in t.find_series(db, bucket_id, None, wanted, limit=None)]
         if start is None and stop is None:
             self._delete_series(series)
         else:
             start, stop = p.checked_window(start or 0, p.MAX_TIME if stop is None else stop)
             for series_id in series:
                 self._delete_rows("point", "time >= ? AND time < ?", (series_id, start, stop))
-                self._in_steps(
-                    lambda db, id=series_id: t.clear_samples(db, id, start, stop, limit=DELETE_BATCH)
-                )
+                self._in_steps(lambda db, id=series_id: t.clear_samples(db, id, start, stop, limit=DELETE_BATCH))
         self._file.shrink()
 
     def expire(self, now: int) -> None:

@@ -32,9 +32,7 @@ FOLDS: dict[str, Fold] = {
     ),
     "min": Fold("min(value)", lambda values, _: (min(values),), min, lambda least: least[0]),
     "max": Fold("max(value)", lambda values, _: (max(values),), max, lambda most: most[0]),
-    "count": Fold(
-        "count(*)", lambda values, _: (len(values),), lambda a, b: (a[0] + b[0],), lambda number: number[0]
-    ),
+    "count": Fold("count(*)", lambda values, _: (len(values),), lambda a, b: (a[0] + b[0],), lambda number: number[0]),
     "last": Fold(  # SQLite takes a bare column from the row that holds the maximum
         "max(time), value", lambda values, time: (time, values[-1]), max, lambda last: last[1]
     ),
@@ -65,24 +63,18 @@ def get_bucket(db: Connection, org_id: str, name: str) -> int:
 def put_series(db: Connection, bucket: int, measurement: str, tags: Mapping[str, str]) -> int:
     """Find or create a series."""
     key = (bucket, measurement, json.dumps(tags, ensure_ascii=False, separators=(",", ":")))
-    row = db.execute(
-        "SELECT id FROM series WHERE bucket_id = ? AND measurement = ? AND tags = ?", key
-    ).fetchone()
+    row = db.execute("SELECT id FROM series WHERE bucket_id = ? AND measurement = ? AND tags = ?", key).fetchone()
     if row:
         return row[0]
     series = db.execute("INSERT INTO series (bucket_id, measurement, tags) VALUES (?, ?, ?)", key).lastrowid
-    db.executemany(
-        "INSERT INTO series_tag VALUES (?, ?, ?)", [(name, value, series) for name, value in tags.items()]
-    )
+    db.executemany("INSERT INTO series_tag VALUES (?, ?, ?)", [(name, value, series) for name, value in tags.items()])
     return series
 
 
 def put_field(db: Connection, bucket: int, measurement: str, name: str, kind: str) -> tuple[int, str]:
     """Find or create a field and the type it was given first."""
     key = (bucket, measurement, name)
-    row = db.execute(
-        "SELECT id, type FROM field WHERE bucket_id = ? AND measurement = ? AND name = ?", key
-    ).fetchone()
+    row = db.execute("SELECT id, type FROM field WHERE bucket_id = ? AND measurement = ? AND name = ?", key).fetchone()
     if row:
         return row
     return db.execute(
@@ -140,9 +132,7 @@ def find_fields(
     db: Connection, bucket: int, measurement: str, names: Sequence[str] | None, *, numeric: bool = False
 ) -> dict[int, tuple[str, str]]:
     """Return name and type by id of the fields asked for, only numbers on demand; raises InvalidData."""
-    rows = db.execute(
-        "SELECT id, name, type FROM field WHERE bucket_id = ? AND measurement = ?", (bucket, measurement)
-    )
+    rows = db.execute("SELECT id, name, type FROM field WHERE bucket_id = ? AND measurement = ?", (bucket, measurement))
     known = {id: (name, kind) for id, name, kind in rows if names is None or name in names}
     if numeric and names is not None and any(kind not in ("int", "float") for _, kind in known.values()):
         raise p.InvalidData("mean, min and max need fields of numbers")
@@ -172,8 +162,7 @@ def read_values(
 
     def pointwise() -> Iterator[Cell]:
         for time, field, value in db.execute(
-            "SELECT time, field_id, value FROM point"
-            " WHERE series_id = ? AND time >= ? AND time < ? ORDER BY time",
+            "SELECT time, field_id, value FROM point WHERE series_id = ? AND time >= ? AND time < ? ORDER BY time",
             (series, start, stop),
         ):
             if field in wanted:

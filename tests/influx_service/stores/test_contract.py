@@ -111,9 +111,7 @@ class TestPoints:
         (row,) = rows_of(store, tags={"cama": tags["cama"]})
         assert row.tags == {**tags, "org_id": ORG}
 
-    @pytest.mark.parametrize(
-        "value", [math.nan, math.inf, -math.inf, 2**63, 10**400, None, [1], "a\x00b", "x" * 1025]
-    )
+    @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf, 2**63, 10**400, None, [1], "a\x00b", "x" * 1025])
     def test_refuse_what_is_no_value(self, store, value):
         with pytest.raises(InvalidData):
             store.write(ORG, "signals", [point(T0, value=value)])
@@ -171,10 +169,7 @@ class TestAggregates:
         store.write(
             ORG,
             "signals",
-            [
-                point(T0 + (i * 10**9 + 180) // 360, measurement="twin", value=value)
-                for i, value in enumerate(values)
-            ],
+            [point(T0 + (i * 10**9 + 180) // 360, measurement="twin", value=value) for i, value in enumerate(values)],
         )
         for aggregate in ("mean", "min", "max", "count", "last"):
             options = {
@@ -198,9 +193,7 @@ class TestAggregates:
         assert {after.time - before.time for before, after in pairwise(rows[1:])} == {24 * HOUR}
 
     def test_text_has_a_last_and_a_count_but_no_mean(self, store):
-        store.write(
-            ORG, "signals", [point(T0, rhythm="sinus", value=1.0), point(T0 + 1, rhythm="AF", value=3.0)]
-        )
+        store.write(ORG, "signals", [point(T0, rhythm="sinus", value=1.0), point(T0 + 1, rhythm="AF", value=3.0)])
         assert values_of(store, start=T0, aggregate="last") == [(T0, {"rhythm": "AF", "value": 3.0})]
         assert values_of(store, start=T0, aggregate="mean") == [(T0, {"value": 2.0})]
         with pytest.raises(InvalidData):
@@ -268,9 +261,7 @@ class TestSamples:
             write_samples(store, range(10_000))
         assert segments_of(store) == [(T0, 250, list(range(10_000)))]
 
-    @pytest.mark.parametrize(
-        "first, last", [(0, 250), (300, 700), (4000, 4200), (9_900, 10_500), (0, 12_000)]
-    )
+    @pytest.mark.parametrize("first, last", [(0, 250), (300, 700), (4000, 4200), (9_900, 10_500), (0, 12_000)])
     def test_overlap_the_last_write_wins(self, store, first, last):
         write_samples(store, [0.0] * 10_000)
         write_samples(store, [1.0] * (last - first), T0 + first * 4_000_000)
@@ -316,9 +307,7 @@ class TestSamples:
 
 class TestLatest:
     def test_is_the_newest_of_each_field_and_series(self, store):
-        store.write(
-            ORG, "signals", [point(T0, systolic=120.0, diastolic=80.0), point(T0 + 5, systolic=130.0)]
-        )
+        store.write(ORG, "signals", [point(T0, systolic=120.0, diastolic=80.0), point(T0 + 5, systolic=130.0)])
         store.write(ORG, "signals", [point(T0 + 9, {"patient_id": "p1", "stream_id": "s2"}, systolic=99.0)])
         rows = store.latest(ORG, "signals", "vitals", {"patient_id": "p1"})
         assert [(row.time - T0, row.tags["stream_id"], row.fields) for row in rows] == [
@@ -363,9 +352,7 @@ class TestBuckets:
             with pytest.raises(BucketNotFound):
                 call()
 
-    @pytest.mark.parametrize(
-        "name, retention", [("", None), ("_x", None), ("x" * 65, None), ("x", 0), ("x", 3599)]
-    )
+    @pytest.mark.parametrize("name, retention", [("", None), ("_x", None), ("x" * 65, None), ("x", 0), ("x", 3599)])
     def test_refuse_unfit_names_and_retentions(self, store, name, retention):
         with pytest.raises(InvalidData):
             store.put_bucket(ORG, name, retention)
