@@ -17,7 +17,7 @@ ANY_ADDRESS = ("0.0.0.0", "::")
 
 def present_services() -> list[str]:
     """The gateway and the services whose packages stand in this checkout."""
-    return [name for name in SERVICE_PORTS if (ROOT / package_of(name) / "app.py").exists()]
+    return [name for name in SERVICE_PORTS if (ROOT / package_of(name)).is_dir()]
 
 
 def applications(runtime: Runtime) -> list[Program]:

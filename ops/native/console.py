@@ -53,8 +53,8 @@ def print_addresses(runtime: Runtime) -> None:
         ("logs", f"{runtime.logs}  (python -m ops.native logs SERVICE)"),
         ("state", f"{runtime.state}  (kept by ./stop_services.sh, deleted by --purge)"),
     ]
-    if mail := runtime.server("mail"):
-        rows.append(("e-mails", f"{mail.folder / 'messages'}  (python -m ops.native mail)"))
+    if catcher := runtime.server("mail"):
+        rows.append(("e-mails", f"{catcher.folder / 'messages'}  (python -m ops.native mail)"))
     say("\n".join(f"  {name:<14} {where}" for name, where in rows))
 
 
@@ -119,7 +119,10 @@ def show_logs(service: str | None, count: int, *, follow: bool) -> None:
 def execute(command: list[str]) -> None:
     """Become another command, in the environment that the suite's own processes have."""
     runtime = load(env_file(), state_folder())
-    os.execvpe(command[0], command, dict(runtime.environment))
+    try:
+        os.execvpe(command[0], command, dict(runtime.environment))
+    except OSError as error:
+        raise SystemExit(f"HeartGuard: cannot run {command[0]}: {error.strerror}") from error
 
 
 def last_lines(path: Path, count: int) -> str:

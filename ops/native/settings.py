@@ -32,6 +32,11 @@ PASSWORDS = (
     "MIGRATIONS_DATABASE_PASSWORD",
     *(f"{name.upper()}_DATABASE_PASSWORD" for name in SERVICES),
 )
+EXISTING_SERVER = {
+    "POSTGRES_PASSWORD": "DATABASE_HOST",
+    "REDIS_PASSWORD": "REDIS_URL",
+    "RABBITMQ_PASSWORD": "RABBITMQ_URL",
+}
 MARKER = re.compile(r"\bgenerate\b")
 PASSWORD = re.compile(r"[A-Za-z0-9._~-]{16,}")  # goes into URLs and configuration files as it is
 MIN_SIGNING_KEY_BYTES = 32
@@ -110,8 +115,8 @@ def problems_of(variables: Mapping[str, str]) -> list[str]:
     found = []
     for name in PASSWORDS:
         value = variables.get(name, "")
-        if name == "POSTGRES_PASSWORD" and "DATABASE_HOST" in variables:
-            continue  # somebody else's superuser: any password, or none
+        if EXISTING_SERVER.get(name) in variables:
+            continue  # ours to make only for a server of ours
         if not value:
             found.append(f"{name}: missing (see .env.example)")
         elif not PASSWORD.fullmatch(value):

@@ -10,7 +10,9 @@ import sys
 import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from http.client import HTTPException
 from pathlib import Path
+from typing import Any
 from xmlrpc.client import Fault, ServerProxy
 
 from supervisor.xmlrpc import Faults, SupervisorTransport
@@ -32,7 +34,7 @@ class Program:
     environment: Mapping[str, str] = field(default_factory=dict)  # no secrets: stands in a file
     stop_signal: signal.Signals = signal.SIGTERM
     stop_seconds: int = 15
-    start_retries: int = 5
+    start_retries: int = 3
 
 
 def program_of(server: Server, state: Path) -> Program:
@@ -110,13 +112,17 @@ class Supervisor:
 
     def __init__(self, state: Path) -> None:
         self.state = state
-        transport = SupervisorTransport(None, None, f"unix://{socket_of(state)}")
-        self._rpc = ServerProxy("http://127.0.0.1", transport=transport).supervisor
+
+    @property
+    def _rpc(self) -> Any:
+        """A fresh connection for each call: the transport does not recover from a broken one."""
+        transport = SupervisorTransport(None, None, f"unix://{socket_of(self.state)}")
+        return ServerProxy("http://127.0.0.1", transport=transport).supervisor
 
     def is_alive(self) -> bool:
         try:
             return self._rpc.getState()["statename"] == "RUNNING"
-        except (OSError, Fault):
+        except (OSError, HTTPException, Fault):
             return False
 
     def launch(self, environment: Mapping[str, str], log: Path, timeout: float = 15) -> None:

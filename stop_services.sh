@@ -1,0 +1,21 @@
+#!/usr/bin/env bash
+# Stops everything that ./start_services.sh started; the data stays. --purge deletes it too (--yes: unasked).
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")"
+
+purge=()
+for argument in "$@"; do
+    case $argument in
+        --purge | --yes) purge+=("$argument") ;;
+        *)
+            echo "Usage: ./stop_services.sh [--purge [--yes]]" >&2
+            [[ $argument == -h || $argument == --help ]]
+            exit
+            ;;
+    esac
+done
+if [[ ! -x .venv/bin/python ]]; then
+    echo "HeartGuard: .venv is missing: ./start_services.sh makes it. If something runs, run that first." >&2
+    exit 1
+fi
+exec .venv/bin/python -m ops.native stop "${purge[@]}"
