@@ -1,0 +1,179 @@
+"""Who may still call: rate limits and revocation in one Redis round trip, and what holds while Redis is away."""
+
+from __future__ import annotations
+
+import hashlib
+import ipaddress
+import threading
+import time
+from collections.abc import Callable
+from functools import lru_cache
+
+import structlog
+from prometheus_client import Counter, Gauge
+from redis import Connection
+from redis.exceptions import NoScriptError
+
+from common.auth import Claims
+from common.cache import Pause, RedisError, connect
+from common.errors import InvalidToken, RateLimited
+from common.revocation import keys_of
+from gateway.config import GatewaySettings
+
+log = structlog.get_logger(service="gateway")
+
+_REFUSED = Counter("heartguard_gateway_refused_total", "Requests over a rate limit", ["scope", "rate_class"])
+_REDIS_AWAY = Gauge("heartguard_gateway_redis_away", "1 while the limits live in memory", multiprocess_mode="max")
+
+_MINUTE_US = 60_000_000
+_TABLE_SIZE = 20_000
+_ANSWERS_SIZE = 10_000
+_ANSWER_SECONDS = 1.0
+
+# Generic cell rate algorithm: a key holds the time (us) at which its caller's burst is used up. Every request moves it
+# by 1/rate, and one that would push it a full minute ahead is refused. No window edges, and the wait is exact.
+# KEYS: address, user, revoked token, revoked session, revoked user (the last four only with a token).
+# ARGV: interval of the address, interval of the user, issued at (ms). Intervals in us; the burst is one minute's worth.
+# Answers 0 to pass, -1 for a revoked token, else a wait in us: of the address when even, of the user when odd.
+_SCRIPT = """
+local clock = redis.call('TIME')
+local now = clock[1] * 1000000 + clock[2]
+local users = #KEYS > 1 and 2 or 1
+local moved = {}
+for i = 1, users do
+  local at = math.max(tonumber(redis.call('GET', KEYS[i]) or 0), now) + ARGV[i]
+  local wait = at - now - 60000000
+  if wait > 0 then return math.ceil(wait / 2) * 2 + i - 1 end
+  moved[i] = at
+end
+for i = 1, users do redis.call('SET', KEYS[i], string.format('%.0f', moved[i]), 'PX', 61000) end
+if users == 2 then
+  local user = redis.call('GET', KEYS[5])
+  if redis.call('EXISTS', KEYS[3], KEYS[4]) > 0 or (user and tonumber(ARGV[3]) < tonumber(user)) then return -1 end
+end
+return 0
+"""
+_DIGEST = hashlib.sha1(_SCRIPT.encode(), usedforsecurity=False).hexdigest()
+
+
+class Limits:
+    """Counts requests for the whole suite in Redis; alone, and with its share of the limits, while Redis is away."""
+
+    def __init__(self, settings: GatewaySettings, ask_auth: Callable[[Claims], bool]) -> None:
+        self._intervals = {
+            "address": {name: _MINUTE_US / limit for name, limit in settings.rate_limits_ip.items()},
+            "user": {name: _MINUTE_US / limit for name, limit in settings.rate_limits_user.items()},
+        }
+        self._pool = connect(settings.redis_url).connection_pool
+        self._local = threading.local()
+        self._pause = Pause()
+        self._memory = _Memory(share=settings.workers)
+        self._revocations = _Answers(ask_auth)
+
+    def admit(self, rate_class: str, address: str, claims: Claims | None) -> None:
+        """Count one request.
+
+        Raises RateLimited with the wait, InvalidToken for a revoked token, Unavailable when nobody can tell whether
+        it is revoked (Redis and auth_service both away).
+        """
+        keys = [f"rate:address:{rate_class}:{network_of(address)}"]
+        arguments: list[float] = [self._intervals["address"][rate_class]]
+        if claims is not None:
+            keys += [f"rate:user:{rate_class}:{claims.subject}", *keys_of(claims)]
+            arguments += [self._intervals["user"][rate_class], claims.issued_at * 1000]
+        verdict = None if self._pause.active() else self._ask_redis(keys, arguments)
+        if verdict is None:
+            verdict = self._memory.count(keys[:2], arguments)
+            if verdict == 0 and claims is not None and self._revocations.is_revoked(claims):
+                verdict = -1
+        if verdict == 0:
+            return
+        if verdict < 0:
+            raise InvalidToken
+        _REFUSED.labels("user" if verdict % 2 else "address", rate_class).inc()
+        raise RateLimited(retry_after=-(-verdict // 1_000_000))
+
+    def _ask_redis(self, keys: list[str], arguments: list[float]) -> int | None:
+        try:
+            connection = getattr(self._local, "connection", None)
+            if connection is None:
+                connection = self._local.connection = self._pool.make_connection()
+            verdict = _evaluate(connection, keys, arguments)
+        except RedisError as error:
+            if connection is not None:
+                connection.disconnect()
+            if self._pause.begin():
+                _REDIS_AWAY.set(1)
+                log.warning("redis.away", cause=type(error).__name__)
+            return None
+        if self._pause.away and self._pause.end():
+            _REDIS_AWAY.set(0)
+            log.info("redis.back")
+        return verdict
+
+    def ping(self) -> bool:
+        """True when Redis answers within its timeout."""
+        return self._ask_redis(["rate:address:ping"], [0]) is not None
+
+
+def _evaluate(connection: Connection, keys: list[str], arguments: list[float]) -> int:
+    """Run the script on redis-py's connection, past its client: the client costs more than the round trip."""
+    pack = connection._command_packer.pack
+    try:
+        connection.send_packed_command(pack("EVALSHA", _DIGEST, len(keys), *keys, *arguments), check_health=False)
+        return connection.read_response()
+    except NoScriptError:  # Redis restarted
+        connection.send_packed_command(pack("EVAL", _SCRIPT, len(keys), *keys, *arguments), check_health=False)
+        return connection.read_response()
+
+
+@lru_cache(maxsize=10_000)
+def network_of(address: str) -> str:
+    """What one subscriber holds: an IPv4 address, or an IPv6 /64."""
+    if ":" not in address:
+        return address
+    return str(ipaddress.ip_network((address, 64), strict=False))
+
+
+class _Memory:
+    """The same algorithm in this process, for its share of the limit; the oldest keys make room."""
+
+    def __init__(self, share: int) -> None:
+        self._share = share
+        self._times: dict[str, float] = {}
+        self._lock = threading.Lock()
+
+    def count(self, keys: list[str], intervals: list[float]) -> int:
+        now = time.monotonic() * 1_000_000
+        moved = []
+        with self._lock:
+            for index, (key, interval) in enumerate(zip(keys, intervals, strict=False)):
+                at = max(self._times.get(key, 0.0), now) + interval * self._share
+                wait = at - now - _MINUTE_US
+                if wait > 0:
+                    return -int(-wait // 2) * 2 + index
+                moved.append((key, at))
+            for key, at in moved:
+                self._times.pop(key, None)
+                if len(self._times) >= _TABLE_SIZE:
+                    del self._times[next(iter(self._times))]
+                self._times[key] = at
+        return 0
+
+
+class _Answers:
+    """What auth_service said about a token, believed for one second."""
+
+    def __init__(self, ask: Callable[[Claims], bool]) -> None:
+        self._ask = ask
+        self._known: dict[str, tuple[float, bool]] = {}
+
+    def is_revoked(self, claims: Claims) -> bool:
+        now = time.monotonic()
+        until, revoked = self._known.get(claims.token_id, (0.0, True))
+        if until <= now:
+            revoked = self._ask(claims)
+            if len(self._known) >= _ANSWERS_SIZE:
+                self._known.clear()
+            self._known[claims.token_id] = (now + _ANSWER_SECONDS, revoked)
+        return revoked

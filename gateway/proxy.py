@@ -1,0 +1,322 @@
+"""The short way of a proxied request: route, token, limits, permission, service, answer. Flask is not involved."""
+
+from __future__ import annotations
+
+import os
+import re
+import time
+from collections.abc import Callable, Iterable
+from hmac import compare_digest
+from http.client import responses as reasons
+from ipaddress import ip_address
+from typing import Any
+
+import structlog
+from prometheus_client import Counter, Histogram
+from pycurl import READFUNC_ABORT
+
+from common.auth import Claims, TokenVerifier
+from common.errors import (
+    ApiError,
+    InternalError,
+    InvalidToken,
+    PayloadTooLarge,
+    UnparsableBody,
+    ValidationFailed,
+)
+from common.middleware import clean_request_id
+from common.responses import render_error
+from gateway.config import GatewaySettings
+from gateway.limits import Limits
+from gateway.policy import Route, RouteTable, check_permission
+from gateway.slow_lane import SlowLane
+from gateway.upstream import HOP_BY_HOP, Answer, Call, Headers, Upstreams, header_line
+
+log = structlog.get_logger(service="gateway")
+
+_REQUESTS = Counter("heartguard_gateway_requests_total", "Requests answered", ["upstream", "method", "route", "status"])
+_SECONDS = Histogram(
+    "heartguard_gateway_request_seconds",
+    "Time to the answer",
+    ["upstream", "method", "route"],
+    buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 10),
+)
+
+Environ = dict[str, Any]
+StartResponse = Callable[[str, Headers], Any]
+Wsgi = Callable[[Environ, StartResponse], Iterable[bytes]]
+_IDEMPOTENT = frozenset({"GET", "HEAD"})
+_WITH_BODY = frozenset({"POST", "PUT", "PATCH", "DELETE"})
+_CORS_REQUEST_HEADERS = "Authorization, Content-Type, If-Match, If-None-Match, Idempotency-Key, X-Request-ID"
+_CORS_ANSWER_HEADERS = "ETag, Location, Retry-After, X-Request-ID"
+_LENGTH = re.compile(r"[0-9]{1,12}", re.ASCII)
+
+
+# Framing, what the gateway states itself, and what services believe about a caller. `Content_Length` with an
+# underscore arrives as HTTP_CONTENT_LENGTH like a header of its own.
+_NOT_THE_CLIENTS = re.compile(
+    f"{HOP_BY_HOP}|host|expect|content-length|content-type|forwarded|via|x-real-ip|x-request-id|x-deadline"
+    "|x-(?:user|org|forwarded)-.*"
+)
+
+
+class _ForwardedNames(dict[str, str]):
+    """WSGI key -> name of the header to send on, empty for what stays here. Remembers a bounded number."""
+
+    def __missing__(self, key: str) -> str:
+        name = key[5:].replace("_", "-").lower()
+        stays = not key.startswith("HTTP_") or _NOT_THE_CLIENTS.fullmatch(name) is not None
+        # granian merges the environment in, where a variable HTTP_ANYTHING looks like a header.
+        forwarded = "" if stays or key in os.environ else name
+        if len(self) < 1000:
+            self[key] = forwarded
+        return forwarded
+
+
+class Proxy:
+    """WSGI middleware: the gateway's own paths go to Flask, everything else to the service that declared it."""
+
+    def __init__(
+        self,
+        app: Wsgi,
+        metrics: Wsgi,
+        settings: GatewaySettings,
+        routes: RouteTable,
+        verifier: TokenVerifier,
+        limits: Limits,
+        upstreams: Upstreams,
+    ) -> None:
+        self._app, self._metrics, self._settings, self._routes = app, metrics, settings, routes
+        self._verifier, self._limits, self._upstreams = verifier, limits, upstreams
+        self._names = _ForwardedNames()
+        self._meters: dict[tuple[str, str, str, int], tuple[Counter, Histogram]] = {}
+        self._origins = frozenset(settings.cors_allowed_origins)
+        self._lane = SlowLane(settings.threads)
+
+    def __call__(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
+        path = environ["PATH_INFO"]
+        if path in ("/health", "/ready") or path.startswith("/gateway/"):
+            return self._app(environ, self._with_cors(environ, start_response))
+        if path == "/metrics" and self._may_scrape(environ):
+            return self._metrics(environ, start_response)
+        return self._pass(environ, start_response, path)
+
+    def _pass(self, environ: Environ, start_response: StartResponse, path: str) -> Iterable[bytes]:
+        started = time.perf_counter()
+        request_id = clean_request_id(environ.get("HTTP_X_REQUEST_ID"))
+        route: Route | None = None
+        claims: Claims | None = None
+        try:
+            method = environ["REQUEST_METHOD"]
+            if method == "OPTIONS":
+                answer = self._preflight(environ, path)
+            else:
+                route, target = self._routes.match(method, path)
+                address = self._address_of(environ)
+                claims = self._admit(environ, route, address)
+                answer = self._forward(environ, route, target, address, request_id)
+        except ApiError as error:
+            answer = _render(error, environ, request_id)
+        except Exception:
+            log.exception("request.failed", request_id=request_id)
+            answer = _render(InternalError(), environ, request_id)
+        headers = [*answer.headers, ("X-Request-ID", request_id)]
+        if answer.length is not None:
+            headers.append(("Content-Length", str(answer.length)))
+        self._with_cors(environ, start_response)(f"{answer.status} {reasons.get(answer.status, 'Unknown')}", headers)
+        self._record(environ["REQUEST_METHOD"], route, claims, request_id, answer.status, started)
+        if isinstance(answer.body, bytes):
+            return [answer.body]
+        return answer.body
+
+    # --- who may pass ---
+
+    def _admit(self, environ: Environ, route: Route, address: str) -> Claims | None:
+        """Identity, limits, revocation, permission: in this order, so that guessing tokens is limited too."""
+        if route.is_public:
+            self._limits.admit(route.rate_class, address, None)
+            return None
+        try:
+            scheme, _, token = environ.get("HTTP_AUTHORIZATION", "").partition(" ")
+            if scheme.lower() != "bearer":
+                raise InvalidToken
+            claims = self._verifier.verify(token)
+        except InvalidToken:
+            self._limits.admit(route.rate_class, address, None)
+            raise
+        self._limits.admit(route.rate_class, address, claims)
+        check_permission(route, claims)
+        return claims
+
+    def _address_of(self, environ: Environ) -> str:
+        """The client's address: the last one a trusted proxy added, else the peer's."""
+        if self._settings.trusted_proxy_hops:
+            claimed = environ.get("HTTP_X_FORWARDED_FOR", "").rpartition(",")[2].strip()
+            try:
+                return str(ip_address(claimed))
+            except ValueError:
+                pass  # not from our proxy: the peer speaks for itself
+        return environ["REMOTE_ADDR"]
+
+    def _may_scrape(self, environ: Environ) -> bool:
+        """Metrics are for who knows METRICS_TOKEN or, without one, for this machine; for others there are none."""
+        expected = self._settings.metrics_token
+        if expected:
+            given = environ.get("HTTP_AUTHORIZATION", "").encode()
+            return compare_digest(given, f"Bearer {expected}".encode())
+        return ip_address(environ["REMOTE_ADDR"]).is_loopback and "HTTP_X_FORWARDED_FOR" not in environ
+
+    # --- the service ---
+
+    def _forward(self, environ: Environ, route: Route, target: str, address: str, request_id: str) -> Answer:
+        method = environ["REQUEST_METHOD"]
+        query = environ.get("QUERY_STRING")
+        headers = self._headers(environ, address, request_id)
+        repeatable = method in _IDEMPOTENT or "HTTP_IDEMPOTENCY_KEY" in environ
+        length = _declared_length(environ, route, method)
+        body: bytes | Callable[[int], bytes | int] | None = None
+        if length:
+            body = _Body(environ["wsgi.input"], length).read
+            if not route.stream:
+                with self._lane.place(address):
+                    body = body(length)
+                if isinstance(body, int):
+                    raise UnparsableBody
+        limit = self._settings.stream_timeout if route.stream else self._settings.request_timeout
+        headers.append(f"X-Deadline: {int((time.time() + limit) * 1000)}")
+        call = Call(
+            service=route.service,
+            method=method,
+            target=f"{target}?{query}" if query else target,
+            headers=headers,
+            body=body,
+            length=length,
+            deadline=time.monotonic() + limit,
+            repeatable=repeatable,
+        )
+        if route.stream:
+            with self._lane.place(address):
+                answer = self._upstreams.stream(call)
+        else:
+            answer = self._upstreams.send(call)
+        if not isinstance(answer.body, bytes):
+            self._lane.enter(address)
+            answer.body = self._lane.lend(address, answer.body)
+        return answer
+
+    def _headers(self, environ: Environ, address: str, request_id: str) -> list[str]:
+        names = self._names
+        nominated = environ.get("HTTP_CONNECTION", "")
+        dropped = {name.strip().lower() for name in nominated.split(",")} if nominated else ()
+        try:
+            lines = [
+                header_line(name, value)
+                for key, value in environ.items()
+                if (name := names[key]) and value and name not in dropped
+            ]
+            content_type = environ.get("CONTENT_TYPE")
+            if content_type:
+                lines.append(header_line("content-type", content_type))
+            host = environ.get("HTTP_HOST")
+            if host:
+                lines.append(header_line("x-forwarded-host", host))
+        except ValueError as error:
+            raise ValidationFailed(details=[{"field": str(error), "issue": "characters"}]) from error
+        lines += [
+            f"X-Request-ID: {request_id}",
+            f"X-Forwarded-For: {address}",
+            f"X-Forwarded-Proto: {environ['wsgi.url_scheme']}",
+            "Expect:",
+        ]
+        return lines
+
+    # --- the answer ---
+
+    def _preflight(self, environ: Environ, path: str) -> Answer:
+        methods = ", ".join(self._routes.methods(path))
+        headers: Headers = [("Allow", methods)]
+        if environ.get("HTTP_ORIGIN") in self._origins:
+            headers += [
+                ("Access-Control-Allow-Methods", methods),
+                ("Access-Control-Allow-Headers", _CORS_REQUEST_HEADERS),
+                ("Access-Control-Max-Age", "600"),
+            ]
+        return Answer(204, headers, b"", None)
+
+    def _with_cors(self, environ: Environ, start_response: StartResponse) -> StartResponse:
+        """`start_response` that lets an allowed origin read the answer."""
+        if not self._origins:
+            return start_response
+
+        def start(status: str, headers: Headers, *arguments: Any) -> Any:
+            headers = [*headers, ("Vary", "Origin")]
+            origin = environ.get("HTTP_ORIGIN")
+            if origin in self._origins:
+                headers += [
+                    ("Access-Control-Allow-Origin", origin),
+                    ("Access-Control-Expose-Headers", _CORS_ANSWER_HEADERS),
+                ]
+            return start_response(status, headers, *arguments)
+
+        return start
+
+    def _record(
+        self, method: str, route: Route | None, claims: Claims | None, request_id: str, status: int, started: float
+    ) -> None:
+        seconds = time.perf_counter() - started
+        service, method, path = (route.service, method, route.path) if route else ("none", "any", "unmatched")
+        meters = self._meters.get((service, method, path, status))
+        if meters is None:
+            meters = _REQUESTS.labels(service, method, path, str(status)), _SECONDS.labels(service, method, path)
+            self._meters[service, method, path, status] = meters
+        meters[0].inc()
+        meters[1].observe(seconds)
+        log.info(
+            "request",
+            request_id=request_id,
+            user_id=claims.subject if claims else None,
+            method=method,
+            path=path,
+            status=status,
+            latency_ms=round(seconds * 1000, 2),
+        )
+
+
+class _Body:
+    """A request body of declared length, still arriving."""
+
+    def __init__(self, source: Any, length: int) -> None:
+        self._source, self._left = source, length
+
+    def read(self, size: int) -> bytes | int:
+        """The next bytes; libcurl's sign to abort when the client went away before the declared length."""
+        if not self._left:
+            return b""
+        chunk = self._source.read(min(size, self._left))
+        self._left -= len(chunk)
+        return chunk if len(chunk) == size or not self._left else READFUNC_ABORT
+
+
+def _declared_length(environ: Environ, route: Route, method: str) -> int:
+    """Bytes of the request's body. Raises PayloadTooLarge for too many or an undeclared number.
+
+    A chunked body is refused on every route: granian ends one that the client broke off like one that is whole.
+    """
+    if "HTTP_TRANSFER_ENCODING" in environ:
+        raise PayloadTooLarge
+    declared = environ.get("CONTENT_LENGTH") or "0"
+    if not _LENGTH.fullmatch(declared):
+        raise UnparsableBody
+    length = int(declared)
+    if length > route.max_body:
+        raise PayloadTooLarge
+    if length and method not in _WITH_BODY:
+        raise UnparsableBody
+    return length
+
+
+def _render(error: ApiError, environ: Environ, request_id: str) -> Answer:
+    accept, language = environ.get("HTTP_ACCEPT", ""), environ.get("HTTP_ACCEPT_LANGUAGE", "")
+    status, headers, body = render_error(error, accept, language, request_id)
+    length = len(body)
+    return Answer(status, headers, b"" if environ["REQUEST_METHOD"] == "HEAD" else body, length)

@@ -1,0 +1,452 @@
+"""Calls to the services: a keep-alive libcurl handle per thread, one breaker per service, and answers kept bounded."""
+
+from __future__ import annotations
+
+import re
+import tempfile
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import lru_cache
+from io import BytesIO
+from typing import IO
+
+import pycurl
+import structlog
+from prometheus_client import Counter, Gauge
+
+from common.errors import ApiError, BadUpstream, Unavailable, UnparsableBody, UpstreamTimeout
+from gateway.config import GatewaySettings
+
+log = structlog.get_logger(service="gateway")
+
+_FAILURES = Counter("heartguard_gateway_upstream_failures_total", "Calls that got no answer", ["upstream", "cause"])
+_RETRIES = Counter("heartguard_gateway_retries_total", "Calls repeated within the budget", ["upstream"])
+_OPEN = Gauge(
+    "heartguard_gateway_breaker_open", "1 while a service is left alone", ["upstream"], multiprocess_mode="max"
+)
+
+_MEMORY_LIMIT = 1024 * 1024
+_DISK_LIMIT = 64 * 1024 * 1024
+_STREAM_DISK_LIMIT = 1024 * 1024 * 1024
+_CHUNK = 64 * 1024
+_CHUNKS_AHEAD = 8
+_HEADER_LINES = 200
+_WORTH_A_RETRY_S = 0.25
+_SLOWEST = 1024  # bytes per second; slower for `stall_timeout` seconds is a stall
+
+# RFC 9110, 7.6.1, with what older clients and servers send.
+HOP_BY_HOP = "connection|keep-alive|proxy.*|te|trailers?|transfer-encoding|upgrade|http2-settings"
+# What the gateway says itself; CORS is the gateway's alone.
+_NOT_PASSED_BACK = re.compile(f"{HOP_BY_HOP}|content-length|date|server|x-request-id|x-deadline|access-control-.*")
+_HEADER_LINE = re.compile(rb"([!#$%&'*+.^_`|~0-9A-Za-z-]+):[ \t]*([\t\x20-\x7e]*?)[ \t]*\r?\n")
+_INTERIM = re.compile(rb"HTTP/1\.[01] 1")
+_STATUS_LINE = re.compile(rb"HTTP/1\.[01] ([1-5][0-9]{2})(?: [^\r\n]*)?\r?\n")
+
+_NO_ANSWER = (Unavailable, BadUpstream, UpstreamTimeout)
+Headers = list[tuple[str, str]]
+
+
+@dataclass(slots=True)
+class Call:
+    """One request to a service. `headers` are finished lines; `body` is in hand (bytes) or arriving (a reader)."""
+
+    service: str
+    method: str
+    target: str
+    headers: list[str]
+    body: bytes | Callable[[int], bytes | int] | None
+    length: int
+    deadline: float
+    repeatable: bool
+
+
+@dataclass(slots=True)
+class Answer:
+    """A service's answer; `length` is None where no body may follow (HEAD carries the service's own)."""
+
+    status: int
+    headers: Headers
+    body: bytes | Iterator[bytes]
+    length: int | None
+
+
+class Breaker:
+    """Leaves a service alone after consecutive failures, then lets one request at a time try it."""
+
+    def __init__(self, service: str, failures: int, pause: float) -> None:
+        self._service, self._limit, self._pause = service, failures, pause
+        self._failures = 0
+        self._retry_at = 0.0
+        self._lock = threading.Lock()
+        _OPEN.labels(service).set(0)
+
+    def enter(self) -> None:
+        """Raise Unavailable while the service is left alone."""
+        if self._failures < self._limit:
+            return
+        with self._lock:
+            wait = self._retry_at - time.monotonic()
+            if self._failures >= self._limit and wait > 0:
+                raise Unavailable(retry_after=int(wait) + 1)
+            self._retry_at = time.monotonic() + self._pause  # this request tries; the others keep waiting
+
+    def succeeded(self) -> None:
+        """The service answered."""
+        if self._failures:
+            with self._lock:
+                was_open, self._failures = self._failures >= self._limit, 0
+            if was_open:
+                _OPEN.labels(self._service).set(0)
+                log.info("breaker.closed", upstream=self._service)
+
+    def failed(self) -> None:
+        """The service did not answer, or not properly."""
+        with self._lock:
+            self._failures += 1
+            opened = self._failures == self._limit
+            if self._failures >= self._limit:
+                self._retry_at = time.monotonic() + self._pause
+        if opened:
+            _OPEN.labels(self._service).set(1)
+            log.warning("breaker.open", upstream=self._service)
+
+
+class RetryBudget:
+    """A tenth of the calls may be repeated, so that retries never double the load of a struggling service."""
+
+    def __init__(self, share: float = 0.1, most: float = 10.0) -> None:
+        self._share, self._most, self._saved = share, most, most
+        self._lock = threading.Lock()
+
+    def earn(self) -> None:
+        """A call was made."""
+        if self._saved < self._most:
+            with self._lock:
+                self._saved = min(self._most, self._saved + self._share)
+
+    def spend(self) -> bool:
+        """True when one more call may be repeated."""
+        with self._lock:
+            if self._saved < 1:
+                return False
+            self._saved -= 1
+            return True
+
+
+class Upstreams:
+    """The eleven services behind the gateway."""
+
+    def __init__(self, settings: GatewaySettings, services: tuple[str, ...]) -> None:
+        self._settings = settings
+        self._urls = {service: settings.url_of(service) for service in services}
+        self._breakers = {
+            service: Breaker(service, settings.breaker_failures, settings.breaker_pause) for service in services
+        }
+        self._budgets = {service: RetryBudget() for service in services}
+        self._local = threading.local()
+
+    def send(self, call: Call) -> Answer:
+        """The service's answer, held in memory or on disk, never half.
+
+        Raises Unavailable (no connection, or left alone), UpstreamTimeout, BadUpstream.
+        """
+        breaker, budget = self._breakers[call.service], self._budgets[call.service]
+        breaker.enter()
+        budget.earn()
+        try:
+            answer = self._attempt(call)
+        except _NO_ANSWER as error:
+            breaker.failed()
+            # A service that was too slow once is not asked again: the client has no time left for it.
+            late = isinstance(error, UpstreamTimeout) or call.deadline - time.monotonic() < _WORTH_A_RETRY_S
+            if late or not call.repeatable or not budget.spend():
+                raise
+            _RETRIES.labels(call.service).inc()
+            log.warning("upstream.retry", upstream=call.service, cause=error.id)
+            try:
+                answer = self._attempt(call)
+            except _NO_ANSWER:
+                breaker.failed()
+                raise
+        breaker.succeeded()
+        return answer
+
+    def stream(self, call: Call) -> Answer:
+        """Like `send`, but an answer of declared length is passed on while it arrives, and bodies have minutes."""
+        breaker = self._breakers[call.service]
+        breaker.enter()
+        transfer = _Transfer(self._new_handle(), self._urls[call.service], call, self._settings)
+        try:
+            answer = transfer.begin()
+        except _NO_ANSWER:
+            breaker.failed()
+            raise
+        breaker.succeeded()
+        return answer
+
+    def get(self, service: str, target: str, headers: list[str], timeout: float) -> Answer:
+        """A small question of the gateway's own, past breaker and budget."""
+        return self._attempt(Call(service, "GET", target, headers, None, 0, time.monotonic() + timeout, False))
+
+    def _attempt(self, call: Call) -> Answer:
+        local = self._local
+        handle = getattr(local, "handle", None)
+        if handle is None:
+            handle, local.received = self._new_handle(), _Received()
+            handle.setopt(pycurl.HEADERFUNCTION, local.received.header)
+            handle.setopt(pycurl.WRITEFUNCTION, local.received.write)
+            local.handle = handle
+        received: _Received = local.received
+        received.reset()
+        left = min(self._settings.read_timeout, call.deadline - time.monotonic())
+        if left <= 0:
+            raise UpstreamTimeout
+        handle.setopt(pycurl.TIMEOUT_MS, int(left * 1000) + 1)
+        _prepare(handle, self._urls[call.service], call)
+        _perform(handle, call.service)
+        return received.answer(call.method)
+
+    def _new_handle(self) -> pycurl.Curl:
+        handle = pycurl.Curl()
+        for option, value in (
+            (pycurl.NOSIGNAL, 1),
+            (pycurl.PROXY, ""),  # the environment's http_proxy is not for the services
+            (pycurl.PROTOCOLS, pycurl.PROTO_HTTP | pycurl.PROTO_HTTPS),
+            (pycurl.HTTP_VERSION, pycurl.CURL_HTTP_VERSION_1_1),
+            (pycurl.PATH_AS_IS, 1),
+            (pycurl.CONNECTTIMEOUT_MS, int(self._settings.connect_timeout * 1000)),
+            (pycurl.MAXCONNECTS, len(self._urls)),
+            # gunicorn closes an idle connection after a few seconds; one that is about to die is not reused.
+            (pycurl.MAXAGE_CONN, 2),
+            (pycurl.BUFFERSIZE, _CHUNK),
+        ):
+            handle.setopt(option, value)
+        return handle
+
+
+def header_line(name: str, value: str) -> str:
+    """One line for libcurl, which sends it as it is; raises ValueError for what could start another line."""
+    if not value.isascii() or not value.isprintable():
+        raise ValueError(name)
+    return f"{name}: {value}"
+
+
+def _prepare(handle: pycurl.Curl, base: str, call: Call) -> None:
+    handle.setopt(pycurl.URL, base + call.target)
+    handle.setopt(pycurl.HTTPHEADER, call.headers)
+    if call.method in ("GET", "HEAD"):
+        handle.setopt(pycurl.HTTPGET, 1)
+        handle.setopt(pycurl.NOBODY, call.method == "HEAD")
+        handle.setopt(pycurl.CUSTOMREQUEST, call.method)
+        handle.setopt(pycurl.FRESH_CONNECT, 0)
+        return
+    handle.setopt(pycurl.NOBODY, 0)
+    handle.setopt(pycurl.CUSTOMREQUEST, call.method)
+    if call.body is None:
+        # libcurl repeats by itself what a reused connection swallowed. A change must not happen twice, so it gets a
+        # fresh connection; one with a body is safe, because libcurl cannot rewind it.
+        handle.setopt(pycurl.HTTPGET, 1)
+        handle.setopt(pycurl.CUSTOMREQUEST, call.method)
+        handle.setopt(pycurl.FRESH_CONNECT, 1)
+    else:
+        handle.setopt(pycurl.UPLOAD, 1)
+        handle.setopt(pycurl.INFILESIZE_LARGE, call.length)
+        handle.setopt(pycurl.READFUNCTION, BytesIO(call.body).read if isinstance(call.body, bytes) else call.body)
+        handle.setopt(pycurl.FRESH_CONNECT, 0)
+
+
+def _perform(handle: pycurl.Curl, service: str) -> None:
+    try:
+        handle.perform()
+    except pycurl.error as error:
+        raise _explain(handle, error.args[0], service) from None
+
+
+def _explain(handle: pycurl.Curl, code: int, service: str) -> ApiError:
+    connected = handle.getinfo(pycurl.PRETRANSFER_TIME) > 0
+    if code == pycurl.E_ABORTED_BY_CALLBACK:  # only the body's reader aborts: the client went away while sending
+        return UnparsableBody()
+    if code == pycurl.E_OPERATION_TIMEDOUT and connected:
+        cause, error = "timeout", UpstreamTimeout()
+    elif code == pycurl.E_OPERATION_TIMEDOUT or code in (pycurl.E_COULDNT_CONNECT, pycurl.E_COULDNT_RESOLVE_HOST):
+        cause, error = "connect", Unavailable()
+    else:
+        cause, error = f"curl_{code}", BadUpstream()
+    _FAILURES.labels(service, cause).inc()
+    return error
+
+
+@lru_cache(maxsize=1024)
+def _parse_header(line: bytes) -> tuple[str, str, str]:
+    """Lower-case name, name and value; raises BadUpstream for what is no header (it must not reach a client)."""
+    match = _HEADER_LINE.fullmatch(line)
+    if match is None:
+        raise BadUpstream
+    name = match[1].decode("ascii")
+    return name.lower(), name, match[2].decode("ascii")
+
+
+class _Received:
+    """What libcurl hands over: header lines, and the body in memory or, when it is large, in a temporary file."""
+
+    def __init__(self, disk_limit: int = _DISK_LIMIT) -> None:
+        self._disk_limit = disk_limit
+        self.reset()
+
+    def reset(self) -> None:
+        self.lines: list[bytes] = []
+        self.chunks: list[bytes] = []
+        self.size = 0
+        self.file: IO[bytes] | None = None
+
+    def header(self, line: bytes) -> int | None:
+        if line.startswith(b"HTTP/"):
+            self.lines.clear()  # an interim answer (100, 103) came before
+        self.lines.append(line)
+        return None if len(self.lines) <= _HEADER_LINES else 0  # 0 aborts the transfer
+
+    def write(self, chunk: bytes) -> int | None:
+        self.size += len(chunk)
+        if self.size <= _MEMORY_LIMIT:
+            self.chunks.append(chunk)
+            return None
+        if self.size > self._disk_limit:
+            return 0
+        if self.file is None:
+            self.file = tempfile.TemporaryFile()  # noqa: SIM115 (`_read_file` closes it)
+            self.file.writelines(self.chunks)
+            self.chunks.clear()
+        self.file.write(chunk)
+        return None
+
+    def head(self) -> tuple[int, Headers, int | None]:
+        """Status, headers to pass back and declared length; raises BadUpstream for garbage."""
+        status = _STATUS_LINE.fullmatch(self.lines[0]) if self.lines else None
+        if status is None:
+            raise BadUpstream
+        headers: Headers = []
+        declared = None
+        named: set[str] = set()
+        for line in self.lines[1:]:
+            if line in (b"\r\n", b"\n"):
+                break
+            lower, name, value = _parse_header(line)
+            if lower == "content-length":
+                declared = int(value) if value.isdigit() else None
+            elif lower == "connection":
+                named.update(value.lower().replace(" ", "").split(","))
+            elif not _NOT_PASSED_BACK.fullmatch(lower):
+                headers.append((name, value))
+        if not named <= {"close", "keep-alive", ""}:
+            headers = [entry for entry in headers if entry[0].lower() not in named]
+        return int(status[1]), headers, declared
+
+    def answer(self, method: str) -> Answer:
+        """The whole answer, once the transfer has ended."""
+        status, headers, declared = self.head()
+        if method == "HEAD":
+            return Answer(status, headers, b"", declared)
+        if status in (204, 304):
+            return Answer(status, headers, b"", None)
+        if self.file is not None:
+            self.file.seek(0)
+            return Answer(status, headers, _read_file(self.file), self.size)
+        body = self.chunks[0] if len(self.chunks) == 1 else b"".join(self.chunks)
+        return Answer(status, headers, body, self.size)
+
+
+def _read_file(file: IO[bytes]) -> Iterator[bytes]:
+    with file:
+        while chunk := file.read(_CHUNK):
+            yield chunk
+
+
+class _Transfer(_Received):
+    """A long call in a thread of its own, so that its answer can be passed on while it arrives.
+
+    Only an answer of declared length streams: granian ends a chunked one properly even when the source broke, and a
+    client would take half an export for the whole. The others are put on disk first.
+    """
+
+    def __init__(self, handle: pycurl.Curl, base: str, call: Call, settings: GatewaySettings) -> None:
+        super().__init__(_STREAM_DISK_LIMIT)
+        self._handle, self._call, self._patience = handle, call, settings.stall_timeout
+        self._state = threading.Condition()
+        self._waiting: deque[bytes] = deque()
+        self._streaming = self._ended = self._abandoned = False
+        self._error: ApiError | None = None
+        handle.setopt(pycurl.TIMEOUT_MS, int(settings.stream_timeout * 1000))
+        handle.setopt(pycurl.LOW_SPEED_LIMIT, _SLOWEST)
+        handle.setopt(pycurl.LOW_SPEED_TIME, settings.stall_timeout)
+        handle.setopt(pycurl.HEADERFUNCTION, self.header)
+        handle.setopt(pycurl.WRITEFUNCTION, self.write)
+        _prepare(handle, base, call)
+
+    def begin(self) -> Answer:
+        """Start, and answer as soon as the head is there (or, without a declared length, all of it)."""
+        threading.Thread(target=self._run, name="transfer", daemon=True).start()
+        with self._state:
+            self._state.wait_for(lambda: self._streaming or self._ended)
+        if self._error is not None:
+            raise self._error
+        if not self._streaming:
+            return self.answer(self._call.method)
+        status, headers, declared = self.head()
+        return Answer(status, headers, self._read(), declared)
+
+    def header(self, line: bytes) -> int | None:
+        if line in (b"\r\n", b"\n") and not _INTERIM.match(self.lines[0]):
+            try:
+                status, _, declared = self.head()
+            except BadUpstream as error:
+                self._error = error
+                return 0
+            if declared and self._call.method != "HEAD" and status not in (204, 304):
+                with self._state:
+                    self._streaming = True
+                    self._state.notify()
+        return super().header(line)
+
+    def write(self, chunk: bytes) -> int | None:
+        if not self._streaming:
+            return super().write(chunk)
+        with self._state:
+            if not self._state.wait_for(self._has_room, self._patience) or self._abandoned:
+                return 0
+            self._waiting.append(chunk)
+            self._state.notify()
+        return None
+
+    def _has_room(self) -> bool:
+        return self._abandoned or len(self._waiting) < _CHUNKS_AHEAD
+
+    def _run(self) -> None:
+        try:
+            _perform(self._handle, self._call.service)
+        except ApiError as error:
+            self._error = self._error or error
+        finally:
+            self._handle.close()
+            with self._state:
+                self._ended = True
+                self._state.notify()
+
+    def _read(self) -> Iterator[bytes]:
+        try:
+            while True:
+                with self._state:
+                    self._state.wait_for(lambda: self._waiting or self._ended)
+                    if not self._waiting:
+                        break
+                    chunk = self._waiting.popleft()
+                    self._state.notify()
+                yield chunk
+            if self._error is not None:
+                raise self._error
+        finally:
+            with self._state:
+                self._abandoned = True
+                self._state.notify()
