@@ -2,30 +2,29 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-from typing import Any, Self
+import re
+from dataclasses import dataclass
 
 from environs import ValidationError, validate
 
 from common.config import ROOT, Settings, setting
 
-RATE_CLASSES = ("read", "write", "ingest", "ack", "login")
+# Requests a minute, which is also the burst. An address may be a whole hospital behind NAT: several users' worth.
+ADDRESS_LIMITS = {"read": 6000, "write": 2400, "ingest": 12_000, "ack": 2400, "login": 60}
+USER_LIMITS = {"read": 1200, "write": 300, "ingest": 2400, "ack": 600, "login": 30}
+
+_LIMIT = re.compile(rf"({'|'.join(USER_LIMITS)})=([1-9][0-9]{{0,11}})", re.ASCII)
 _POSITIVE = validate.Range(min=0.0, min_inclusive=False)
 
 
-_IP = {"read": 6000, "write": 2400, "ingest": 12_000, "ack": 2400, "login": 60}
-_USER = {"read": 1200, "write": 300, "ingest": 2400, "ack": 600, "login": 30}
+def _check_limits(entries: list[str]) -> None:
+    if not all(map(_LIMIT.fullmatch, entries)):
+        raise ValidationError(f"Entries are class=number; the classes are {', '.join(USER_LIMITS)}.")
 
 
-def _limits(variable: str, defaults: dict[str, int]) -> Any:
-    """`read=600,login=30` in the environment; a class that is not named keeps its default."""
-    known = validate.ContainsOnly(RATE_CLASSES, error=f"The classes are {', '.join(RATE_CLASSES)}.")
-
-    def positive(limits: dict[str, int]) -> None:
-        if min(limits.values(), default=1) < 1:
-            raise ValidationError("A limit is at least 1.")
-
-    return setting(variable, defaults, kind="dict", subcast_values=int, validate=[known, positive])
+def limits_of(entries: list[str], defaults: dict[str, int]) -> dict[str, int]:
+    """`["login=30"]` and the defaults of the other classes."""
+    return defaults | {match[1]: int(match[2]) for match in map(_LIMIT.fullmatch, entries) if match}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,9 +38,8 @@ class GatewaySettings(Settings):
     trusted_proxy_hops: int = setting("TRUSTED_PROXY_HOPS", 0, kind="int", validate=validate.Range(0, 1))
     metrics_token: str | None = setting("METRICS_TOKEN", None)
 
-    # The burst is one minute's worth. An address may be a whole hospital behind NAT: several users' worth.
-    rate_limits_ip: dict[str, int] = _limits("RATE_LIMITS_IP", _IP)
-    rate_limits_user: dict[str, int] = _limits("RATE_LIMITS_USER", _USER)
+    rate_limits_ip: list[str] = setting("RATE_LIMITS_IP", [], kind="list", validate=_check_limits)
+    rate_limits_user: list[str] = setting("RATE_LIMITS_USER", [], kind="list", validate=_check_limits)
 
     connect_timeout: float = setting("GATEWAY_CONNECT_TIMEOUT", 0.3, kind="float", validate=_POSITIVE)
     read_timeout: float = setting("GATEWAY_READ_TIMEOUT", 2.0, kind="float", validate=_POSITIVE)
@@ -50,13 +48,3 @@ class GatewaySettings(Settings):
     stall_timeout: int = setting("GATEWAY_STALL_TIMEOUT", 15, kind="int", validate=validate.Range(1, 600))
     breaker_failures: int = setting("GATEWAY_BREAKER_FAILURES", 5, kind="int", validate=validate.Range(1))
     breaker_pause: float = setting("GATEWAY_BREAKER_PAUSE", 10.0, kind="float", validate=_POSITIVE)
-
-    @classmethod
-    def load(cls, service: str) -> Self:
-        """Read the settings and complete the limits."""
-        settings = super().load(service)
-        return replace(
-            settings,
-            rate_limits_ip=_IP | settings.rate_limits_ip,
-            rate_limits_user=_USER | settings.rate_limits_user,
-        )

@@ -18,7 +18,7 @@ from common.auth import Claims
 from common.cache import Pause, RedisError, connect
 from common.errors import InvalidToken, RateLimited
 from common.revocation import keys_of
-from gateway.config import GatewaySettings
+from gateway.config import ADDRESS_LIMITS, USER_LIMITS, GatewaySettings, limits_of
 
 log = structlog.get_logger(service="gateway")
 
@@ -60,10 +60,8 @@ class Limits:
     """Counts requests for the whole suite in Redis; alone, and with its share of the limits, while Redis is away."""
 
     def __init__(self, settings: GatewaySettings, ask_auth: Callable[[Claims], bool]) -> None:
-        self._intervals = {
-            "address": {name: _MINUTE_US / limit for name, limit in settings.rate_limits_ip.items()},
-            "user": {name: _MINUTE_US / limit for name, limit in settings.rate_limits_user.items()},
-        }
+        self._address_intervals = _intervals(limits_of(settings.rate_limits_ip, ADDRESS_LIMITS))
+        self._user_intervals = _intervals(limits_of(settings.rate_limits_user, USER_LIMITS))
         self._pool = connect(settings.redis_url).connection_pool
         self._local = threading.local()
         self._pause = Pause()
@@ -77,10 +75,10 @@ class Limits:
         it is revoked (Redis and auth_service both away).
         """
         keys = [f"rate:address:{rate_class}:{network_of(address)}"]
-        arguments: list[float] = [self._intervals["address"][rate_class]]
+        arguments: list[float] = [self._address_intervals[rate_class]]
         if claims is not None:
             keys += [f"rate:user:{rate_class}:{claims.subject}", *keys_of(claims)]
-            arguments += [self._intervals["user"][rate_class], claims.issued_at * 1000]
+            arguments += [self._user_intervals[rate_class], claims.issued_at * 1000]
         verdict = None if self._pause.active() else self._ask_redis(keys, arguments)
         if verdict is None:
             verdict = self._memory.count(keys[:2], arguments)
@@ -114,6 +112,10 @@ class Limits:
     def ping(self) -> bool:
         """True when Redis answers within its timeout."""
         return self._ask_redis(["rate:address:ping"], [0]) is not None
+
+
+def _intervals(limits: dict[str, int]) -> dict[str, float]:
+    return {name: _MINUTE_US / limit for name, limit in limits.items()}
 
 
 def _evaluate(connection: Connection, keys: list[str], arguments: list[float]) -> int:

@@ -25,16 +25,16 @@ _PARAMETER = re.compile(r"\{(\w+)\}")
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """One endpoint of one service, as the service declared it."""
+    """One endpoint of one service, as the service declared it; without `max_body` the suite's limit holds."""
 
     service: str
     method: str
     path: str
     permission: str
     rate_class: str
-    max_body: int
-    stream: bool
     types: Mapping[str, str]
+    max_body: int | None = None
+    stream: bool = False
 
     @property
     def is_public(self) -> bool:

@@ -173,7 +173,7 @@ class Proxy:
         query = environ.get("QUERY_STRING")
         headers = self._headers(environ, address, request_id)
         repeatable = method in _IDEMPOTENT or "HTTP_IDEMPOTENCY_KEY" in environ
-        length = _declared_length(environ, route, method)
+        length = _declared_length(environ, method, route.max_body or self._settings.max_content_length)
         body: bytes | Callable[[int], bytes | int] | None = None
         if length:
             body = _Body(environ["wsgi.input"], length).read
@@ -297,7 +297,7 @@ class _Body:
         return chunk if len(chunk) == size or not self._left else READFUNC_ABORT
 
 
-def _declared_length(environ: Environ, route: Route, method: str) -> int:
+def _declared_length(environ: Environ, method: str, most: int) -> int:
     """Bytes of the request's body. Raises PayloadTooLarge for too many or an undeclared number.
 
     A chunked body is refused on every route: granian ends one that the client broke off like one that is whole.
@@ -308,7 +308,7 @@ def _declared_length(environ: Environ, route: Route, method: str) -> int:
     if not _LENGTH.fullmatch(declared):
         raise UnparsableBody
     length = int(declared)
-    if length > route.max_body:
+    if length > most:
         raise PayloadTooLarge
     if length and method not in _WITH_BODY:
         raise UnparsableBody

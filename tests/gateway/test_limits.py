@@ -1,0 +1,204 @@
+from __future__ import annotations
+
+import os
+import secrets
+import signal
+import time
+from collections.abc import Iterator
+
+import pytest
+import redis as redis_client
+from structlog.testing import capture_logs
+
+from common.auth import Claims
+from common.errors import InvalidToken, RateLimited, Unavailable
+from common.revocation import Revocations
+from gateway import limits as limits_module
+from gateway.limits import Limits, network_of
+from ops.native.servers import Redis, free_ports
+
+
+def claims(subject: str | None = None, issued_at: float | None = None) -> Claims:
+    return Claims(
+        subject=subject or secrets.token_hex(8),
+        roles=frozenset(),
+        permissions=frozenset(),
+        org_id=None,
+        session_id=secrets.token_hex(8),
+        token_id=secrets.token_hex(8),
+        issued_at=issued_at or time.time(),
+        expires_at=int(time.time()) + 600,
+        audience="heartguard",
+    )
+
+
+def address() -> str:
+    return ".".join(str(byte) for byte in secrets.token_bytes(4))
+
+
+def never(_claims: Claims) -> bool:
+    raise AssertionError("auth_service is asked only while Redis is away")
+
+
+@pytest.fixture
+def own_redis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Redis]:
+    folder = tmp_path_factory.mktemp("own-redis")
+    folder.chmod(0o711)
+    server = Redis(folder / "data", free_ports(1)[0], "a-password-of-the-tests")
+    server.start(tied=True)
+    yield server
+    server.stop()
+
+
+def count_until_refused(limits: Limits, who: Claims | None, where: str, most: int = 100) -> int:
+    for number in range(most):
+        try:
+            limits.admit("read", where, who)
+        except RateLimited as error:
+            assert 1 <= int(error.headers["Retry-After"]) <= 60
+            return number
+    raise AssertionError(f"nothing refused in {most} requests")
+
+
+def test_an_address_has_its_limit(settings):
+    limits = Limits(settings(RATE_LIMITS_IP="read=7"), never)
+    where = address()
+    assert count_until_refused(limits, None, where) == 7
+    limits.admit("read", address(), None)
+    limits.admit("write", where, None)
+
+
+def test_a_user_has_a_limit_wherever_they_come_from(settings):
+    limits = Limits(settings(RATE_LIMITS_USER="read=5"), never)
+    who = claims()
+    for _ in range(5):
+        limits.admit("read", address(), who)
+    with pytest.raises(RateLimited):
+        limits.admit("read", address(), who)
+
+
+def test_a_refused_request_does_not_lengthen_the_wait(settings):
+    limits = Limits(settings(RATE_LIMITS_USER="read=60"), never)
+    who, where = claims(), address()
+    count_until_refused(limits, who, where)
+    for _ in range(20):
+        with pytest.raises(RateLimited) as caught:
+            limits.admit("read", where, who)
+        assert caught.value.headers["Retry-After"] == "1"
+    time.sleep(1.05)
+    limits.admit("read", where, who)
+
+
+def test_an_ipv6_subscriber_is_a_network():
+    assert network_of("2001:db8:1:2:3::4") == network_of("2001:db8:1:2::ffff") != network_of("2001:db8:1:3::4")
+    assert network_of("192.0.2.7") == "192.0.2.7"
+
+
+@pytest.mark.parametrize("kind", ["token", "session", "user"])
+def test_a_revocation_counts_at_once(settings, redis, kind):
+    limits = Limits(settings(), never)
+    who = claims(issued_at=time.time() - 1)
+    limits.admit("read", address(), who)
+    with redis_client.Redis.from_url(redis.url) as client:
+        told = Revocations(client)
+        tell = {"token": told.revoke_token, "session": told.revoke_session, "user": told.revoke_user}
+        tell[kind]({"token": who.token_id, "session": who.session_id, "user": who.subject}[kind])
+    with pytest.raises(InvalidToken):
+        limits.admit("read", address(), who)
+
+
+def test_a_token_issued_after_the_user_was_revoked_counts(settings, redis):
+    limits = Limits(settings(), never)
+    subject = secrets.token_hex(8)
+    with redis_client.Redis.from_url(redis.url) as client:
+        Revocations(client).revoke_user(subject)
+    limits.admit("read", address(), claims(subject, issued_at=time.time() + 0.01))
+
+
+def test_without_redis_each_worker_has_its_share_and_auth_is_asked(settings, own_redis):
+    asked = []
+
+    def ask(who: Claims) -> bool:
+        asked.append(who.token_id)
+        return who.subject == "revoked"
+
+    limits = Limits(
+        settings(REDIS_URL=own_redis.url, RATE_LIMITS_IP="read=40", RATE_LIMITS_USER="read=8", GATEWAY_WORKERS="2"), ask
+    )
+    who = claims()
+    limits.admit("read", address(), who)
+    own_redis.kill()
+    with capture_logs() as lines:
+        assert count_until_refused(limits, who, address()) == 4
+        assert count_until_refused(limits, None, address()) == 20
+        with pytest.raises(InvalidToken):
+            limits.admit("read", address(), claims("revoked"))
+    assert asked.count(who.token_id) == 1, "an answer is believed for a second"
+    assert [line["event"] for line in lines] == ["redis.away"]
+    time.sleep(1.05)  # the pause after a failure
+    own_redis.start(tied=True)
+    with capture_logs() as lines:
+        for _ in range(3):
+            limits.admit("read", address(), claims())
+    assert [line["event"] for line in lines] == ["redis.back"]
+
+
+def test_nobody_left_to_ask_means_nobody_passes(settings):
+    def away(_claims: Claims) -> bool:
+        raise Unavailable
+
+    limits = Limits(settings(REDIS_URL=f"redis://127.0.0.1:{free_ports(1)[0]}/0"), away)
+    with pytest.raises(Unavailable):
+        limits.admit("read", address(), claims())
+    limits.admit("login", address(), None)
+
+
+def test_a_frozen_redis_costs_one_timeout_a_second(settings, own_redis):
+    limits = Limits(settings(REDIS_URL=own_redis.url), lambda _claims: False)
+    limits.admit("read", address(), None)
+    os.kill(own_redis.pid, signal.SIGSTOP)
+    try:
+        started = time.monotonic()
+        for _ in range(50):
+            limits.admit("read", address(), claims())
+        assert time.monotonic() - started < 0.5
+    finally:
+        os.kill(own_redis.pid, signal.SIGCONT)
+
+
+def test_an_answer_that_came_too_late_is_not_taken_for_the_next(settings, own_redis):
+    limits = Limits(settings(REDIS_URL=own_redis.url, RATE_LIMITS_IP="read=1"), lambda _claims: False)
+    where = address()
+    limits.admit("read", where, None)
+    os.kill(own_redis.pid, signal.SIGSTOP)
+    limits.admit("read", address(), None)
+    os.kill(own_redis.pid, signal.SIGCONT)
+    time.sleep(1.05)
+    with pytest.raises(RateLimited):
+        limits.admit("read", where, None)
+
+
+def test_the_table_in_memory_is_bounded(settings, monkeypatch):
+    monkeypatch.setattr(limits_module, "_TABLE_SIZE", 10)
+    limits = Limits(settings(REDIS_URL=f"redis://127.0.0.1:{free_ports(1)[0]}/0"), lambda _claims: False)
+    for _ in range(50):
+        limits.admit("read", address(), claims())
+    assert len(limits._memory._times) == 10
+
+
+def test_a_script_that_redis_forgot_is_sent_again(settings, redis):
+    limits = Limits(settings(RATE_LIMITS_IP="read=2"), never)
+    where = address()
+    limits.admit("read", where, None)
+    with redis_client.Redis.from_url(redis.url) as client:
+        client.script_flush()
+    limits.admit("read", where, None)
+    with pytest.raises(RateLimited):
+        limits.admit("read", where, None)
+
+
+@pytest.mark.parametrize("value", ["read=0", "reads=5", "read", "read=many"])
+def test_a_wrong_limit_stops_the_start(settings, value):
+    with pytest.raises(SystemExit) as caught:
+        settings(RATE_LIMITS_IP=value)
+    assert caught.value.code == 78
