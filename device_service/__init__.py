@@ -1,0 +1,1 @@
+"""Devices, to whom they are assigned, and the signal streams that they produce."""
