@@ -50,11 +50,11 @@ def print_addresses(runtime: Runtime) -> None:
     rows = [(name, f"http://{hosts.get(name, LOOPBACK)}:{runtime.port(name)}") for name in present_services()]
     rows += [(server.name, f"{LOOPBACK}:{server.port}") for server in runtime.servers if server.name != "epmd"]
     rows += [
-        ("logs", f"{runtime.logs}  (python -m ops.native logs SERVICE)"),
+        ("logs", f"{runtime.logs}  (.venv/bin/python -m ops.native logs SERVICE)"),
         ("state", f"{runtime.state}  (kept by ./stop_services.sh, deleted by --purge)"),
     ]
     if catcher := runtime.server("mail"):
-        rows.append(("e-mails", f"{catcher.folder / 'messages'}  (python -m ops.native mail)"))
+        rows.append(("e-mails", f"{catcher.folder / 'messages'}  (.venv/bin/python -m ops.native mail)"))
     say("\n".join(f"  {name:<14} {where}" for name, where in rows))
 
 

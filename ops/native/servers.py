@@ -467,6 +467,7 @@ log.console.level = info
             "RABBITMQ_ADVANCED_CONFIG_FILE": str(self.folder / "advanced.config"),
             "RABBITMQ_ENABLED_PLUGINS_FILE": str(self.folder / "enabled_plugins"),
             "RABBITMQ_NODENAME": "heartguard@localhost",
+            "RABBITMQ_LOG": "-color",
             "RABBITMQ_DIST_PORT": str(self.distribution_port),
             "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS": "-kernel inet_dist_use_interface {127,0,0,1} +S 2:2",
             "RABBITMQ_SERVER_START_ARGS": "+B i",
