@@ -10,8 +10,10 @@ from uuid import UUID
 from sqlalchemy.orm import Session
 
 from common.auth import Caller
-from common.errors import Conflict, ValidationFailed
+from common.errors import Conflict, NotFound, ValidationFailed
+from common.http import InternalClient
 from common.outbox import record
+from common.permissions import Permission
 from device_service import queries
 from device_service.errors import (
     AssignmentOverlaps,
@@ -22,6 +24,7 @@ from device_service.errors import (
     StreamHasEnded,
     TimesOutOfOrder,
     UnknownDeviceType,
+    UnknownPatient,
 )
 from device_service.events import SignalStreamBound, SignalStreamEnded
 from device_service.models import (
@@ -108,6 +111,14 @@ def remove_device(session: Session, caller: Caller, device_id: UUID) -> None:
     device = queries.get_device(session, caller, device_id)
     session.delete(device)
     record(session, caller, "device.removed", device)
+
+
+def check_patient(client: InternalClient, caller: Caller, patient_id: UUID) -> None:
+    """Make sure that a patient is there, because a device on the wrong one harms; raises UnknownPatient."""
+    try:
+        client.get(caller, "patient", f"/patients/{patient_id}", permissions=[Permission.PATIENT_READ])
+    except NotFound as error:
+        raise UnknownPatient from error
 
 
 def assign_device(

@@ -1,12 +1,10 @@
 """Endpoints of the device service."""
 
 from common.api import Api, page_of
-from common.errors import NotFound
 from common.outbox import record
 from common.pagination import PageFilter
 from common.permissions import Permission as P
 from device_service import actions, queries
-from device_service.errors import UnknownPatient
 from device_service.schemas import (
     AssignmentEnd,
     AssignmentIn,
@@ -104,10 +102,7 @@ def remove_device(session, caller, device_id):
 )
 def assign_device(database, client, caller, device_id, body):
     """Put a device on a patient for a time."""
-    try:  # a device on the wrong patient harms; asked before the transaction, because it goes over the network
-        client.get(caller, "patient", f"/patients/{body['patient_id']}", permissions=[P.PATIENT_READ])
-    except NotFound as error:
-        raise UnknownPatient from error
+    actions.check_patient(client, caller, body["patient_id"])  # over the network, so before the transaction
     with database.transaction(caller.org_id) as session:
         return actions.assign_device(session, caller, device_id, **body)
 

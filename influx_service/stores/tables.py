@@ -54,6 +54,7 @@ class Block(NamedTuple):
 
 
 def get_bucket(db: Connection, org_id: str, name: str) -> int:
+    """Return a bucket's id; raises BucketNotFound."""
     row = db.execute("SELECT id FROM bucket WHERE org_id = ? AND name = ?", (org_id, name)).fetchone()
     if row is None:
         raise BucketNotFound(name)
@@ -140,6 +141,7 @@ def find_fields(
 
 
 def instant_of(cell: Cell) -> tuple[int, int]:
+    """Return what cells are merged by: time and series."""
     return cell[:2]
 
 
@@ -222,6 +224,7 @@ def find_blocks(db: Connection, series: int, start: int, stop: int, limit: int =
 
 
 def find_newest_block(db: Connection, series: int) -> Block | None:
+    """Return the block with the newest samples of a series."""
     row = db.execute(
         "SELECT id, start, rate, count FROM block WHERE series_id = ? ORDER BY start DESC LIMIT 1", (series,)
     ).fetchone()
@@ -240,6 +243,7 @@ def read_block(db: Connection, block: Block) -> array:
 
 
 def insert_block(db: Connection, series: int, start: int, rate: int, count: int, data: bytes) -> None:
+    """Store an encoded block; its span must be free."""
     db.execute(
         "INSERT INTO block (series_id, start, rate, count, data) VALUES (?, ?, ?, ?, ?)",
         (series, start, rate, count, data),
