@@ -26,7 +26,7 @@ from marshmallow import ValidationError
 
 from common import responses, serialization
 from common.auth import ANONYMOUS, AUDIENCE, INTERNAL_AUDIENCE, Caller
-from common.database import ALL_ORGANIZATIONS
+from common.database import ALL_ORGANIZATIONS, Scope
 from common.errors import (
     Forbidden,
     InvalidToken,
@@ -47,7 +47,9 @@ class Tenancy(StrEnum):
     ORGANIZATION = "organization"
     """The caller's organisation, which a superadmin names with `?org_id=`."""
     ALL = "all"
-    """Every organisation: catalogues, login, the superadmin's lists. Each use is listed in tests/architecture."""
+    """Every organisation: catalogues, login. Each use is listed in tests/architecture."""
+    ORGANIZATION_OR_ALL = "organization_or_all"
+    """The caller's organisation; for a superadmin who names none, every one."""
 
 
 @dataclass(frozen=True)
@@ -224,13 +226,22 @@ def handler_of(endpoint: Endpoint) -> Callable[..., Response]:
         available |= {name: service.resources[name] for name in endpoint.wants if name in service.resources}
         if "session" not in endpoint.wants:
             return _respond(endpoint, _call(endpoint, available), media_type)
-        organization = ALL_ORGANIZATIONS if endpoint.tenancy is Tenancy.ALL else caller.org_id
-        with service.database.transaction(organization) as session:
+        with service.database.transaction(_reach(endpoint, caller)) as session:
             answer = _respond(endpoint, _call(endpoint, available | {"session": session}), media_type)
         return answer
 
     handle.__name__ = endpoint.name
     return handle
+
+
+def _reach(endpoint: Endpoint, caller: Caller) -> UUID | Scope | None:
+    if endpoint.tenancy is Tenancy.ALL or _reaches_all(endpoint, caller):
+        return ALL_ORGANIZATIONS
+    return caller.org_id
+
+
+def _reaches_all(endpoint: Endpoint, caller: Caller) -> bool:
+    return endpoint.tenancy is Tenancy.ORGANIZATION_OR_ALL and caller.is_superadmin and caller.org_id is None
 
 
 def _call(endpoint: Endpoint, available: dict[str, Any]) -> Any:
@@ -247,8 +258,8 @@ def _authorise(endpoint: Endpoint) -> Caller:
     named = request.args.get("org_id")
     if named is not None:
         caller = _name_organization(caller, named)
-    needs_organization = endpoint.tenancy is Tenancy.ORGANIZATION and isinstance(endpoint.permission, Permission)
-    if needs_organization and caller.org_id is None:
+    needs_organization = endpoint.tenancy is not Tenancy.ALL and isinstance(endpoint.permission, Permission)
+    if needs_organization and caller.org_id is None and not _reaches_all(endpoint, caller):
         raise ValidationFailed(details=[{"field": "org_id", "issue": "required"}])
     g.caller = caller
     return caller

@@ -186,7 +186,7 @@ class Publisher:
         except (AMQPError, OSError) as error:
             raise BrokerAway(str(error)) from error
         self._connection = connection
-        threading.Thread(target=connection.ioloop.start, name="publisher", daemon=True).start()
+        threading.Thread(target=_drive, args=(connection,), name="publisher", daemon=True).start()
         if not self._done.wait(CONFIRM_TIMEOUT_S) or self._failure:
             reason = self._failure or "no connection in time"
             self.close()
@@ -235,6 +235,11 @@ class Publisher:
     def _fail(self, error: Any) -> None:
         self._failure = str(error) or "connection closed"
         self._done.set()
+
+
+def _drive(connection: pika.SelectConnection) -> None:
+    connection.ioloop.start()
+    connection.ioloop.close()
 
 
 def _end(connection: pika.SelectConnection) -> None:

@@ -91,7 +91,7 @@ def main(arguments: list[str]) -> int:
         return 0
     chosen = [name.removesuffix("_service") for name in arguments] or list(SERVICES)
     for service in chosen:
-        if folder_of(service).exists():
+        if any(folder_of(service).glob("[0-9]*.py")):
             upgrade(service, settings)
             print(f"{service}: schema is up to date", flush=True)
     return 0

@@ -118,7 +118,9 @@ def _clean_scalar(value: Any) -> str | int | float | bool:
         return _clean_scalar(value.value)
     if isinstance(value, str):
         return _FORBIDDEN.sub("\ufffd", value)
-    if isinstance(value, bool | int):
+    if isinstance(value, bool):
+        return "true" if value else "false"  # in lists dicttoxml writes Python's True
+    if isinstance(value, int):
         return value
     if isinstance(value, float):
         return value if abs(value) != float("inf") and value == value else ""

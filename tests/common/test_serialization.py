@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from common import fields, serialization
 from common.errors import UnparsableBody
 
-TEXT = st.text(st.characters(codec="utf-8", exclude_categories=("Cs",)), max_size=20)
+# Without carriage returns: dicttoxml writes them raw, which parsers read as line feeds; ours keep (see below).
+TEXT = st.text(st.characters(codec="utf-8", exclude_categories=("Cs",), exclude_characters="\r"), max_size=20)
 SCALARS = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | TEXT
 NAMES = st.from_regex(r"[A-Za-z_][A-Za-z0-9_.-]{0,8}", fullmatch=True)
 TREES = st.recursive(
@@ -35,12 +36,11 @@ def test_the_fast_renderer_equals_dicttoxml(document):
     logging.getLogger("dicttoxml").setLevel(logging.WARNING)
     reference = dicttoxml.dicttoxml(serialization.clean(document), custom_root="response", attr_type=False)
     fast = serialization.render_xml(document)
-    # dicttoxml writes a carriage return raw, which every parser then reads as a line feed.
-    assert _parsed(fast).replace("\r", "\n") == _parsed(reference)
+    assert xmltodict.parse(fast, strip_whitespace=False) == xmltodict.parse(reference, strip_whitespace=False)
 
 
-def _parsed(text):
-    return repr(xmltodict.parse(text, strip_whitespace=False)).replace("\\r", "\\n")
+def test_a_carriage_return_survives():
+    assert xmltodict.parse(serialization.render_xml({"a": "x\r\ny"}))["response"]["a"] == "x\r\ny"
 
 
 @pytest.mark.parametrize(

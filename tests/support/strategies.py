@@ -64,10 +64,9 @@ def _values(field: ma.Field[Any]) -> st.SearchStrategy[Any]:
         return st.from_regex(r"[a-z]{1,10}@[a-z]{1,10}\.es", fullmatch=True)
     if isinstance(field, ma.Url):
         return st.from_regex(r"https://[a-z]{1,10}\.es/[a-z]{0,10}", fullmatch=True)
-    pattern = getattr(field, "pattern", None)
-    if pattern:
-        return st.from_regex(re.compile(pattern, re.ASCII), fullmatch=True)
     if isinstance(field, fields.Text):
         least, most = max(field.min_length, 1), min(field.max_length, 30)
-        return st.text(CHARACTERS, min_size=least, max_size=max(least, most)).filter(lambda text: bool(text.strip()))
+        free = st.text(CHARACTERS, min_size=least, max_size=max(least, most))
+        made = st.from_regex(re.compile(field.pattern, re.ASCII), fullmatch=True) if field.pattern else free
+        return made.filter(lambda text: bool(text.strip()) and len(text) <= field.max_length)
     raise TypeError(f"no strategy for {type(field).__name__}")

@@ -1,0 +1,69 @@
+"""One of each thing that a path can name, made through the service itself; and a valid body for any schema.
+
+A route whose parameter has no sample fails tests/architecture/test_foreign_organization.py: add it here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+from uuid import uuid4
+
+from marshmallow import Schema, validate
+from marshmallow import fields as ma
+
+from common import fields
+from tests.support.services import Person, ServiceUnderTest
+
+Samples = dict[str, str]
+
+
+def made(service: ServiceUnderTest, person: Person, path: str, body: dict[str, Any]) -> Any:
+    """What a creation answers; anything but 201 is an error of the sample."""
+    answer = service.call("POST", path, person, json=body)
+    assert answer.status_code == 201, f"{path}: {answer.text}"
+    return answer.json["data"]
+
+
+def patient(service: ServiceUnderTest, person: Person) -> Samples:
+    """A patient in a care team with one member and a caregiver."""
+    ana = made(service, person, "/patients", {"name": "Ana", "birthdate": "1950-01-02", "sex": "F"})
+    team = made(service, person, "/care-teams", {"name": "Cardio"})
+    member = str(uuid4())
+    made(service, person, f"/care-teams/{team['id']}/members", {"user_id": member, "role": "nurse"})
+    return {"patient_id": ana["id"], "care_team_id": team["id"], "user_id": member}
+
+
+MAKERS: dict[str, Callable[[ServiceUnderTest, Person], Samples]] = {"patient": patient}
+
+
+def body_of(schema: Schema) -> dict[str, Any]:
+    """The smallest valid-looking body: every field with a plain value."""
+    return {field.data_key or name: _value(field) for name, field in schema.load_fields.items()}
+
+
+def _value(field: ma.Field[Any]) -> Any:
+    choices = next((check.choices for check in field.validators if isinstance(check, validate.OneOf)), None)
+    if choices:
+        return next(iter(choices))
+    if isinstance(field, ma.Nested):
+        return body_of(field.schema)
+    if isinstance(field, ma.List):
+        return [_value(field.inner) for _ in range(max(1, getattr(field, "min_items", 1)))]
+    if isinstance(field, ma.Dict):
+        return {}
+    if isinstance(field, ma.UUID):
+        return str(uuid4())
+    if isinstance(field, ma.Boolean):
+        return True
+    if isinstance(field, ma.Number):
+        return max(1, getattr(field, "minimum", 1))
+    plain = {ma.Date: "2000-01-01", ma.AwareDateTime: "2026-01-01T00:00:00Z", ma.Email: "a@b.es"}
+    for kind, value in plain.items():
+        if isinstance(field, kind):
+            return value
+    if isinstance(field, ma.Url):
+        return "https://ejemplo.es/"
+    if isinstance(field, fields.Text):
+        return "x" * max(field.min_length, 1)
+    raise TypeError(f"no plain value for {type(field).__name__}")
