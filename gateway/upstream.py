@@ -42,6 +42,7 @@ HOP_BY_HOP = "connection|keep-alive|proxy.*|te|trailers?|transfer-encoding|upgra
 # What the gateway says itself; CORS is the gateway's alone.
 _NOT_PASSED_BACK = re.compile(f"{HOP_BY_HOP}|content-length|date|server|x-request-id|x-deadline|access-control-.*")
 _HEADER_LINE = re.compile(rb"([!#$%&'*+.^_`|~0-9A-Za-z-]+):[ \t]*([\t\x20-\x7e]*?)[ \t]*\r?\n")
+_BLANK = (b"\r\n", b"\n")
 _INTERIM = re.compile(rb"HTTP/1\.[01] 1")
 _STATUS_LINE = re.compile(rb"HTTP/1\.[01] ([1-5][0-9]{2})(?: [^\r\n]*)?\r?\n")
 
@@ -195,19 +196,21 @@ class Upstreams:
         local = self._local
         handle = getattr(local, "handle", None)
         if handle is None:
-            handle, local.received = self._new_handle(), _Received()
+            handle, local.received = self._new_handle(), _Received(_DISK_LIMIT)
             handle.setopt(pycurl.HEADERFUNCTION, local.received.header)
             handle.setopt(pycurl.WRITEFUNCTION, local.received.write)
             local.handle = handle
         received: _Received = local.received
-        received.reset()
         left = min(self._settings.read_timeout, call.deadline - time.monotonic())
         if left <= 0:
             raise UpstreamTimeout
         handle.setopt(pycurl.TIMEOUT_MS, int(left * 1000) + 1)
         _prepare(handle, self._urls[call.service], call)
-        _perform(handle, call.service)
-        return received.answer(call.method)
+        try:
+            _perform(handle, call.service)
+            return received.answer(call.method)
+        finally:
+            received.reset()
 
     def _new_handle(self) -> pycurl.Curl:
         handle = pycurl.Curl()
@@ -266,10 +269,10 @@ def _perform(handle: pycurl.Curl, service: str) -> None:
 
 
 def _explain(handle: pycurl.Curl, code: int, service: str) -> ApiError:
-    connected = handle.getinfo(pycurl.PRETRANSFER_TIME) > 0
+    sent = handle.getinfo(pycurl.REQUEST_SIZE) > 0
     if code == pycurl.E_ABORTED_BY_CALLBACK:  # only the body's reader aborts: the client went away while sending
         return UnparsableBody()
-    if code == pycurl.E_OPERATION_TIMEDOUT and connected:
+    if code == pycurl.E_OPERATION_TIMEDOUT and sent:
         cause, error = "timeout", UpstreamTimeout()
     elif code == pycurl.E_OPERATION_TIMEDOUT or code in (pycurl.E_COULDNT_CONNECT, pycurl.E_COULDNT_RESOLVE_HOST):
         cause, error = "connect", Unavailable()
@@ -292,15 +295,19 @@ def _parse_header(line: bytes) -> tuple[str, str, str]:
 class _Received:
     """What libcurl hands over: header lines, and the body in memory or, when it is large, in a temporary file."""
 
-    def __init__(self, disk_limit: int = _DISK_LIMIT) -> None:
+    def __init__(self, disk_limit: int) -> None:
         self._disk_limit = disk_limit
+        self.file: IO[bytes] | None = None
         self.reset()
 
     def reset(self) -> None:
+        """Forget what came; a file that nobody took is closed."""
         self.lines: list[bytes] = []
         self.chunks: list[bytes] = []
         self.size = 0
-        self.file: IO[bytes] | None = None
+        if self.file is not None:
+            self.file.close()
+            self.file = None
 
     def header(self, line: bytes) -> int | None:
         if line.startswith(b"HTTP/"):
@@ -331,7 +338,7 @@ class _Received:
         declared = None
         named: set[str] = set()
         for line in self.lines[1:]:
-            if line in (b"\r\n", b"\n"):
+            if line in _BLANK:
                 break
             lower, name, value = _parse_header(line)
             if lower == "content-length":
@@ -340,6 +347,8 @@ class _Received:
                 named.update(value.lower().replace(" ", "").split(","))
             elif not _NOT_PASSED_BACK.fullmatch(lower):
                 headers.append((name, value))
+        else:
+            raise BadUpstream  # libcurl takes a head that breaks off for a whole one
         if not named <= {"close", "keep-alive", ""}:
             headers = [entry for entry in headers if entry[0].lower() not in named]
         return int(status[1]), headers, declared
@@ -352,8 +361,9 @@ class _Received:
         if status in (204, 304):
             return Answer(status, headers, b"", None)
         if self.file is not None:
-            self.file.seek(0)
-            return Answer(status, headers, _read_file(self.file), self.size)
+            file, self.file = self.file, None
+            file.seek(0)
+            return Answer(status, headers, _read_file(file), self.size)
         body = self.chunks[0] if len(self.chunks) == 1 else b"".join(self.chunks)
         return Answer(status, headers, body, self.size)
 
@@ -398,7 +408,8 @@ class _Transfer(_Received):
         return Answer(status, headers, self._read(), declared)
 
     def header(self, line: bytes) -> int | None:
-        if line in (b"\r\n", b"\n") and not _INTERIM.match(self.lines[0]):
+        wanted = super().header(line)
+        if line in _BLANK and not self._streaming and not _INTERIM.match(self.lines[0]):
             try:
                 status, _, declared = self.head()
             except BadUpstream as error:
@@ -408,7 +419,7 @@ class _Transfer(_Received):
                 with self._state:
                     self._streaming = True
                     self._state.notify()
-        return super().header(line)
+        return wanted
 
     def write(self, chunk: bytes) -> int | None:
         if not self._streaming:
@@ -428,6 +439,7 @@ class _Transfer(_Received):
             _perform(self._handle, self._call.service)
         except ApiError as error:
             self._error = self._error or error
+            self.reset()
         finally:
             self._handle.close()
             with self._state:
