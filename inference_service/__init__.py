@@ -1,0 +1,1 @@
+"""Inference service: windows of vital signs and ECG become findings, episodes and alarm candidates."""
