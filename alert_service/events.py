@@ -1,0 +1,71 @@
+"""What the alert service publishes. No name and no clinical value travels."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import ClassVar
+from uuid import UUID
+
+from common.events import Event
+
+
+class AlertChange(Event, frozen=True, kw_only=True):
+    """What every event about an alert says."""
+
+    exchange: ClassVar[str] = "alert.direct"
+
+    alert_id: UUID
+    patient_id: UUID
+    alert_type: str
+    level: str
+    status: str
+    observed_at: datetime
+
+    @property
+    def subject(self) -> str:
+        """The alert."""
+        return str(self.alert_id)
+
+
+class AlertCreated(AlertChange, frozen=True, kw_only=True):
+    """An alert came into being. Not mandatory: it is for dashboards and webhooks, and nobody has to listen."""
+
+    type: ClassVar[str] = "alert.created"
+    mandatory: ClassVar[bool] = False
+
+    source: str
+    duplicate_of: UUID | None = None
+
+
+class AlertUpdated(AlertChange, frozen=True, kw_only=True):
+    """An alert took the step `step`. Not mandatory: it is for dashboards and webhooks, and nobody has to listen."""
+
+    type: ClassVar[str] = "alert.updated"
+    mandatory: ClassVar[bool] = False
+
+    step: str
+
+
+class AlertNotify(Event, frozen=True, kw_only=True):
+    """Somebody has to be told through `channel`."""
+
+    type: ClassVar[str] = "alert.notify"
+    exchange: ClassVar[str] = "notification.topic"
+
+    notification_id: UUID
+    alert_id: UUID
+    patient_id: UUID
+    level: str
+    alert_type: str
+    channel: str
+    observed_at: datetime
+
+    @property
+    def routing_key(self) -> str:
+        """`alert.notify.<channel>`, in lower case."""
+        return f"{self.type}.{self.channel.lower()}"
+
+    @property
+    def subject(self) -> str:
+        """The alert."""
+        return str(self.alert_id)
