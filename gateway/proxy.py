@@ -42,6 +42,9 @@ _SECONDS = Histogram(
     buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 10),
 )
 
+# Headers that libcurl would add by itself; a line without a value keeps it from that.
+_NOT_LIBCURLS = ("Accept:", "User-Agent:", "Expect:")
+
 Environ = dict[str, Any]
 StartResponse = Callable[[str, Headers], Any]
 Wsgi = Callable[[Environ, StartResponse], Iterable[bytes]]
@@ -226,7 +229,7 @@ class Proxy:
             f"X-Request-ID: {request_id}",
             f"X-Forwarded-For: {address}",
             f"X-Forwarded-Proto: {environ['wsgi.url_scheme']}",
-            "Expect:",
+            *_NOT_LIBCURLS,
         ]
         return lines
 
