@@ -57,18 +57,22 @@ DEFAULT_POLICY = {
 }
 
 
+def catalogue(name: str, *more: str) -> sa.TableClause:
+    columns = [sa.column(column) for column in ("code", "label_es", "label_en", "position", *more)]
+    return sa.table(name, *columns)
+
+
 def insert_catalogues() -> None:
-    words = [sa.column("code"), sa.column("label_es"), sa.column("label_en"), sa.column("position", sa.Integer())]
     for name, entries in CATALOGUES.items():
         rows = [
             {"code": code, "label_es": es, "label_en": en, "position": position}
             for position, (code, es, en) in enumerate(entries, 1)
         ]
-        insert_catalogue(sa.table(name, *words), rows)
-    levels = [sa.column(name) for name in ("default_level", "min_level", "max_level")]
-    keys = ("code", "label_es", "label_en", "default_level", "min_level", "max_level")
+        insert_catalogue(catalogue(name), rows)
+    levels = ("default_level", "min_level", "max_level")
+    keys = ("code", "label_es", "label_en", *levels)
     rows = [dict(zip(keys, entry, strict=True)) | {"position": position} for position, entry in enumerate(TYPES, 1)]
-    insert_catalogue(sa.table("alert_types", *words, *levels), rows)
+    insert_catalogue(catalogue("alert_types", *levels), rows)
 
 
 def insert_default_policy() -> None:
