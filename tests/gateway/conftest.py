@@ -6,21 +6,16 @@ from pathlib import Path
 import pytest
 
 from gateway.config import GatewaySettings
-from ops.native.servers import Redis, free_ports
-from tests.gateway.stage import Gateway, Service, environment
+from ops.native.servers import Redis
+from tests.gateway.stage import Gateway, Service, environment, private_redis
 
 UPSTREAMS = ("auth", "patient", "alert", "media", "device", "audit")
 
 
 @pytest.fixture(scope="session")
-def redis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Redis]:
-    folder = tmp_path_factory.mktemp("redis", numbered=True)
-    for parent in (folder, folder.parent, folder.parent.parent):
-        parent.chmod(0o711)  # Redis runs under its own account and passes through
-    server = Redis(folder / "data", free_ports(1)[0], "a-password-of-the-tests")
-    server.start(tied=True)
-    yield server
-    server.stop()
+def redis() -> Iterator[Redis]:
+    with private_redis() as server:
+        yield server
 
 
 @pytest.fixture(scope="session")

@@ -6,19 +6,22 @@ import http.client
 import json
 import os
 import secrets
+import shutil
 import socket
 import subprocess
 import sys
+import tempfile
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import jwt
 
-from ops.native.servers import free_ports
+from ops.native.servers import Redis, free_ports
 
 ROOT = Path(__file__).resolve().parents[2]
 KEY, INTERNAL_KEY = secrets.token_hex(32), secrets.token_hex(32)
@@ -259,3 +262,17 @@ class Gateway:
             except TimeoutError:
                 pass  # kept alive: what came is the answer
             return received
+
+
+@contextmanager
+def private_redis() -> Iterator[Redis]:
+    """A Redis of one's own, in a folder that its account may pass through."""
+    folder = Path(tempfile.mkdtemp(prefix="heartguard-gateway-"))
+    folder.chmod(0o711)
+    server = Redis(folder / "redis", free_ports(1)[0], secrets.token_urlsafe())
+    try:
+        server.start(tied=True)
+        yield server
+    finally:
+        server.stop()
+        shutil.rmtree(folder)

@@ -16,6 +16,7 @@ from common.revocation import Revocations
 from gateway import limits as limits_module
 from gateway.limits import Limits, network_of
 from ops.native.servers import Redis, free_ports
+from tests.gateway.stage import private_redis
 
 
 def claims(subject: str | None = None, issued_at: float | None = None) -> Claims:
@@ -41,13 +42,9 @@ def never(_claims: Claims) -> bool:
 
 
 @pytest.fixture
-def own_redis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Redis]:
-    folder = tmp_path_factory.mktemp("own-redis")
-    folder.chmod(0o711)
-    server = Redis(folder / "data", free_ports(1)[0], "a-password-of-the-tests")
-    server.start(tied=True)
-    yield server
-    server.stop()
+def own_redis() -> Iterator[Redis]:
+    with private_redis() as server:
+        yield server
 
 
 def count_until_refused(limits: Limits, who: Claims | None, where: str, most: int = 100) -> int:
