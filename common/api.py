@@ -235,13 +235,9 @@ def handler_of(endpoint: Endpoint) -> Callable[..., Response]:
 
 
 def _reach(endpoint: Endpoint, caller: Caller) -> UUID | Scope | None:
-    if endpoint.tenancy is Tenancy.ALL or _reaches_all(endpoint, caller):
-        return ALL_ORGANIZATIONS
-    return caller.org_id
-
-
-def _reaches_all(endpoint: Endpoint, caller: Caller) -> bool:
-    return endpoint.tenancy is Tenancy.ORGANIZATION_OR_ALL and caller.is_superadmin and caller.org_id is None
+    """Whose rows the transaction sees."""
+    superadmins = endpoint.tenancy is Tenancy.ORGANIZATION_OR_ALL and caller.is_superadmin and caller.org_id is None
+    return ALL_ORGANIZATIONS if superadmins or endpoint.tenancy is Tenancy.ALL else caller.org_id
 
 
 def _call(endpoint: Endpoint, available: dict[str, Any]) -> Any:
@@ -258,8 +254,7 @@ def _authorise(endpoint: Endpoint) -> Caller:
     named = request.args.get("org_id")
     if named is not None:
         caller = _name_organization(caller, named)
-    needs_organization = endpoint.tenancy is not Tenancy.ALL and isinstance(endpoint.permission, Permission)
-    if needs_organization and caller.org_id is None and not _reaches_all(endpoint, caller):
+    if isinstance(endpoint.permission, Permission) and _reach(endpoint, caller) is None:
         raise ValidationFailed(details=[{"field": "org_id", "issue": "required"}])
     g.caller = caller
     return caller

@@ -129,7 +129,7 @@ def problems_of(variables: Mapping[str, str]) -> list[str]:
         if name in variables and urlsplit(variables[name]).scheme not in schemes:
             found.append(f"{name}: an address that begins with {' or '.join(f'{scheme}://' for scheme in schemes)}")
     shared = ["JWT_SIGNING_KEYS"] if variables.get("JWT_ALGORITHM", "HS256") == "HS256" else []
-    for name in ("INTERNAL_SIGNING_KEYS", *shared):
+    for name in ("INTERNAL_SIGNING_KEYS", "AUDIT_SIGNING_KEY", *shared):
         keys = [key.strip().partition(":") for key in variables.get(name, "").split(",")]
         if not all(kid and len(secret.encode()) >= MIN_SIGNING_KEY_BYTES for kid, _, secret in keys):
             found.append(f"{name}: kid:secret[,kid:secret], secrets of {MIN_SIGNING_KEY_BYTES} bytes or more")
