@@ -49,8 +49,9 @@ make_venv() {
     python=$(find_python)
     if ! can_make_venv "$python" && [[ $python == /usr/bin/* && $EUID -eq 0 ]] && command -v apt-get >/dev/null; then
         echo "Installing python3-venv by apt ..."
-        apt-get -qq update >/dev/null || true # an old list may do
-        DEBIAN_FRONTEND=noninteractive apt-get -qq install -y --no-install-recommends python3-venv >/dev/null
+        apt-get -qq update >/dev/null 2>&1 || true # an old list may do
+        DEBIAN_FRONTEND=noninteractive apt-get -qq install -y --no-install-recommends python3-venv >/dev/null 2>&1 ||
+            refuse "apt-get could not install python3-venv: try it by hand, or set PYTHON."
     fi
     if ! can_make_venv "$python"; then
         other=$(command -v python3 || true)

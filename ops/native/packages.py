@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from ops.native.console import Progress, last_lines
 from ops.native.servers import PostgreSQL, RabbitMQ
 
 POLICY = Path("/usr/sbin/policy-rc.d")
@@ -42,12 +43,12 @@ REQUIREMENTS = (
 )
 
 
-def ensure(servers: set[str], log: Path) -> list[str]:
-    """Install what the named servers need; the packages installed. Raises MissingPackages with what to do."""
+def ensure(servers: set[str], log: Path) -> None:
+    """Install what the named servers need. Raises MissingPackages with what to do."""
     restore_policy()
     missing = [item for item in REQUIREMENTS if item.server in servers and not item.is_met()]
     if not missing:
-        return []
+        return
     packages = [item.package for item in missing]
     if os.geteuid() != 0 or shutil.which("apt-get") is None:
         reason = "only root can install" if shutil.which("apt-get") else "there is no apt to install"
@@ -56,7 +57,7 @@ def ensure(servers: set[str], log: Path) -> list[str]:
             f"{reason} the missing packages {' '.join(packages)}. Either run this once as root, or let somebody\n"
             f"install them, or use existing servers: set {variables} in .env (.env.example explains them)."
         )
-    with denied_autostart(), log.open("wb") as output:
+    with Progress(f"Installing {', '.join(packages)} by apt"), denied_autostart(), log.open("wb") as output:
         for command in (["update"], ["install", "-y", "--no-install-recommends", *packages]):
             done = subprocess.run(
                 ["apt-get", "-q", *command],
@@ -67,12 +68,11 @@ def ensure(servers: set[str], log: Path) -> list[str]:
                 check=False,
             )
             if done.returncode and command[0] == "install":
-                raise MissingPackages(f"apt-get could not install {' '.join(packages)}:\n{_tail(log)}")
+                raise MissingPackages(f"apt-get could not install {' '.join(packages)}:\n{last_lines(log, 15)}")
     for package in packages:  # nor at the next boot: ours run on their own ports and folders
         subprocess.run(["update-rc.d", package, "disable"], capture_output=True, check=False)
     if still := [item.package for item in missing if not item.is_met()]:
         raise MissingPackages(f"{' '.join(still)} installed, but their programs are not where they should be")
-    return packages
 
 
 @contextmanager
@@ -96,7 +96,3 @@ def restore_policy() -> None:
         POLICY.unlink()
     if SAVED_POLICY.exists():
         SAVED_POLICY.rename(POLICY)
-
-
-def _tail(log: Path) -> str:
-    return "\n".join(log.read_text(errors="replace").splitlines()[-15:])

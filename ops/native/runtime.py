@@ -74,9 +74,7 @@ def start() -> None:
         if settings.make_env(env):
             say(f"Made {env} with fresh secrets.")
         runtime = settings.load(env, state)
-        installed = packages.ensure({server.name for server in runtime.servers}, runtime.logs / "apt.log")
-        if installed:
-            say(f"Installed {', '.join(installed)} by apt; Debian's own servers stay off.")
+        packages.ensure({server.name for server in runtime.servers}, runtime.logs / "apt.log")
         supervisor = Supervisor(state)
         programs = [*(supervision.program_of(server, state) for server in runtime.servers), *applications(runtime)]
         configuration = supervision.configuration(programs, state, runtime.logs)

@@ -95,6 +95,8 @@ class Server:
 
     def launch(self, *, tied: bool = False) -> None:
         """Start the process and return at once; `tied` ends it with the thread that called."""
+        if self.is_running:
+            raise ServerError(f"{self.name} runs already, as process {self.pid}")
         self.prepare()
         lifeline = ["setpriv", "--pdeathsig", self.stop_signal.name] if tied else []
         with self.log_file.open("wb") as log:
@@ -113,7 +115,7 @@ class Server:
         """Return when the server serves; raises ServerError with its last lines when it does not."""
         deadline = time.monotonic() + timeout
         while not self.is_ready():
-            if self._process and self._process.poll() is not None:
+            if self._process and not self.is_running:
                 raise ServerError(f"{self.name} ended with status {self._process.returncode}:\n{self._last_lines()}")
             if time.monotonic() > deadline:
                 raise ServerError(f"{self.name} is not ready after {timeout:.0f} s:\n{self._last_lines()}")
@@ -140,6 +142,11 @@ class Server:
         if self._process:
             self._process.kill()
             self._process.wait()
+
+    @property
+    def is_running(self) -> bool:
+        """Whether the process that this object started lives."""
+        return self._process is not None and self._process.poll() is None
 
     @property
     def pid(self) -> int | None:
@@ -489,8 +496,8 @@ log.console.level = info
 
     def launch(self, *, tied: bool = False) -> None:
         self.prepare()
-        self.epmd.launch(tied=tied)
-        self.epmd.wait_ready(10)
+        if not self.epmd.is_running:
+            self.epmd.start(tied=tied)
         super().launch(tied=tied)
 
     def stop(self, timeout: float = 30) -> None:
