@@ -36,9 +36,9 @@ def applications(runtime: Runtime) -> list[Program]:
 
 
 def _withheld(service: str) -> dict[str, str]:
-    """Empties the passwords that are not this service's: an empty variable also hides the one in `.env`."""
-    own = f"{service.upper()}_DATABASE_PASSWORD"
-    return {name: "" for name in PASSWORDS if name != own}
+    """Empties the secrets that only others use: an empty variable also hides the one in `.env`."""
+    secrets = (*PASSWORDS, "AUTH_SECRET_KEYS", "AUDIT_SIGNING_KEY")
+    return {name: "" for name in secrets if not name.startswith(f"{service.upper()}_")}
 
 
 def _gateway_command(runtime: Runtime) -> list[str]:

@@ -73,6 +73,9 @@ def start() -> None:
     with locked(state):
         if settings.make_env(env):
             say(f"Made {env} with fresh secrets.")
+            if (state / "postgresql").exists():
+                say(f"The data in {state} was kept under other secrets: sessions, second factors and the audit")
+                say("trail's signatures need the old .env. Put it back, or go on without them.")
         runtime = settings.load(env, state)
         packages.ensure({server.name for server in runtime.servers}, runtime.logs / "apt.log")
         supervisor = Supervisor(state)

@@ -32,6 +32,7 @@ PASSWORDS = (
     "MIGRATIONS_DATABASE_PASSWORD",
     *(f"{name.upper()}_DATABASE_PASSWORD" for name in SERVICES),
 )
+SIGNING_KEYS = ("JWT_SIGNING_KEYS", "INTERNAL_SIGNING_KEYS", "AUTH_SECRET_KEYS", "AUDIT_SIGNING_KEY")
 EXISTING_SERVER = {
     "POSTGRES_PASSWORD": "DATABASE_HOST",
     "REDIS_PASSWORD": "REDIS_URL",
@@ -128,8 +129,9 @@ def problems_of(variables: Mapping[str, str]) -> list[str]:
     for name, schemes in {"REDIS_URL": ("redis", "rediss"), "RABBITMQ_URL": ("amqp", "amqps")}.items():
         if name in variables and urlsplit(variables[name]).scheme not in schemes:
             found.append(f"{name}: an address that begins with {' or '.join(f'{scheme}://' for scheme in schemes)}")
-    shared = ["JWT_SIGNING_KEYS"] if variables.get("JWT_ALGORITHM", "HS256") == "HS256" else []
-    for name in ("INTERNAL_SIGNING_KEYS", "AUDIT_SIGNING_KEY", *shared):
+    for name in SIGNING_KEYS:
+        if name == "JWT_SIGNING_KEYS" and variables.get("JWT_ALGORITHM", "HS256") != "HS256":
+            continue  # key pairs, which the services check
         keys = [key.strip().partition(":") for key in variables.get(name, "").split(",")]
         if not all(kid and len(secret.encode()) >= MIN_SIGNING_KEY_BYTES for kid, _, secret in keys):
             found.append(f"{name}: kid:secret[,kid:secret], secrets of {MIN_SIGNING_KEY_BYTES} bytes or more")

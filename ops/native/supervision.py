@@ -64,6 +64,7 @@ supervisor.rpcinterface_factory=supervisor.rpcinterface:make_main_rpcinterface
 
 [supervisord]
 nodaemon=true
+umask=077
 silent=true
 {root}logfile={_quote(logs / "supervisord.log")}
 logfile_maxbytes=5MB

@@ -33,7 +33,7 @@ def change(env: Path, name: str, value: str) -> None:
 def test_every_secret_is_fresh_and_the_file_is_private(env: Path, tmp_path: Path) -> None:
     values = dotenv_values(env)
     secrets = [values[name] for name in settings.PASSWORDS]
-    secrets += [str(values[name]).partition(":")[2] for name in ("JWT_SIGNING_KEYS", "INTERNAL_SIGNING_KEYS")]
+    secrets += [str(values[name]).partition(":")[2] for name in settings.SIGNING_KEYS]
     assert len(set(secrets)) == len(secrets)
     assert all(len(str(secret)) >= 32 and "generate" not in str(secret) for secret in secrets)
     assert stat.S_IMODE(env.stat().st_mode) == 0o600

@@ -65,7 +65,6 @@ def session_servers() -> SessionServers:
         "SMTP_PORT": str(mail.port),
         "SMTP_FROM": "alertas@heartguard.test",
         "JWT_SIGNING_KEYS": f"test:{secrets.token_urlsafe(32)}",
-        "INTERNAL_SIGNING_KEYS": f"test:{secrets.token_urlsafe(32)}",
         "INTERNAL_SIGNING_KEYS": f"internal:{secrets.token_urlsafe(32)}",
         "TIMESERIES_PATH": str(folder / "timeseries" / "series.db"),
         "AUDIT_SIGNING_KEY": f"audit:{secrets.token_urlsafe(32)}",
