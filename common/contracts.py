@@ -37,12 +37,11 @@ def built_services() -> list[str]:
 
 
 def apis_of(service: str) -> list[Api]:
-    """The endpoint groups of a service: every `Api` in the modules that its app names."""
+    """The endpoint groups of a service: every `Api` of its `routes.py`, and of `<group>_routes.py` where it was split."""
     package = package_of(service)
-    modules = [path.stem for path in sorted((ROOT / package).glob("*routes.py"))]
-    found = [importlib.import_module(f"{package}.{module}").api for module in modules]
-    assert all(isinstance(api, Api) for api in found)
-    return found
+    names = [path.stem for path in sorted((ROOT / package).glob("*routes.py"))]
+    modules = [importlib.import_module(f"{package}.{name}") for name in names]
+    return [item for module in modules for item in vars(module).values() if isinstance(item, Api)]
 
 
 def endpoints_of(service: str) -> list[Endpoint]:
