@@ -1,0 +1,1 @@
+"""Notifications: who is told about an alarm, through which channel, and whether it arrived."""

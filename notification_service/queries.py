@@ -1,0 +1,84 @@
+"""Reads of the notification service, within the caller's organisation."""
+
+from __future__ import annotations
+
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import Select, select
+from sqlalchemy.orm import Session
+
+from common.auth import Caller
+from common.errors import NotFound
+from common.pagination import Page, paginate
+from notification_service.models import AlertDelivery, DeliveryEvent, PushDevice
+
+_BOUND_ROLES = frozenset({"caregiver", "patient"})
+_WIDE_ROLES = frozenset({"superadmin", "org_admin", "clinician", "org_viewer"})
+
+
+def get_push_device(session: Session, caller: Caller, device_id: UUID) -> PushDevice:
+    """One device of the caller; raises NotFound."""
+    device = session.scalar(_own_devices(caller).where(PushDevice.id == device_id))
+    if device is None:
+        raise NotFound
+    return device
+
+
+def find_push_devices(session: Session, caller: Caller, limit: int, cursor: str | None) -> Page:
+    """The caller's devices, newest first."""
+    return paginate(session, _own_devices(caller), PushDevice.id, limit, cursor)
+
+
+def find_device_by_token(session: Session, caller: Caller, token: str) -> PushDevice | None:
+    """The device that has this token in the organisation, whoever used it last."""
+    statement = select(PushDevice).where(PushDevice.org_id == caller.org_id, PushDevice.token == token)
+    return session.scalar(statement.with_for_update())
+
+
+def _own_devices(caller: Caller) -> Select[Any]:
+    return select(PushDevice).where(PushDevice.org_id == caller.org_id, PushDevice.user_id == caller.user_id)
+
+
+def visible_deliveries(caller: Caller) -> Select[Any]:
+    """The organisation's deliveries; caregivers and patients see those to themselves."""
+    statement = select(AlertDelivery).where(AlertDelivery.org_id == caller.org_id)
+    if caller.roles & _BOUND_ROLES and not caller.roles & _WIDE_ROLES:
+        statement = statement.where(AlertDelivery.user_id == caller.user_id)
+    return statement
+
+
+def get_delivery(session: Session, caller: Caller, delivery_id: UUID, *, to_change: bool = False) -> AlertDelivery:
+    """One delivery, locked when it is going to change; raises NotFound."""
+    statement = visible_deliveries(caller).where(AlertDelivery.id == delivery_id)
+    delivery = session.scalar(statement.with_for_update(key_share=True) if to_change else statement)
+    if delivery is None:
+        raise NotFound
+    return delivery
+
+
+def find_deliveries(
+    session: Session,
+    caller: Caller,
+    limit: int,
+    cursor: str | None,
+    status: str | None = None,
+    channel: str | None = None,
+    alert: UUID | None = None,
+) -> Page:
+    """The deliveries the caller may see, newest first."""
+    statement = visible_deliveries(caller)
+    if status is not None:
+        statement = statement.where(AlertDelivery.status == status)
+    if channel is not None:
+        statement = statement.where(AlertDelivery.channel == channel)
+    if alert is not None:
+        statement = statement.where(AlertDelivery.alert_id == alert)
+    return paginate(session, statement, AlertDelivery.id, limit, cursor)
+
+
+def find_events(session: Session, caller: Caller, delivery_id: UUID, limit: int, cursor: str | None) -> Page:
+    """The changes of a delivery, newest first; raises NotFound."""
+    delivery = get_delivery(session, caller, delivery_id)
+    statement = select(DeliveryEvent).where(DeliveryEvent.delivery_id == delivery.id)
+    return paginate(session, statement, DeliveryEvent.id, limit, cursor)
