@@ -1,0 +1,7 @@
+"""The organization service's app."""
+
+from common.factory import create_service
+from organization_service import routes
+from organization_service.config import Settings
+
+app = create_service("organization", [routes.api], Settings)
