@@ -215,7 +215,9 @@ def handler_of(endpoint: Endpoint) -> Callable[..., Response]:
 
     def handle(**path: Any) -> Response:
         g.endpoint = endpoint
-        media_type = responses.negotiate(request.headers.get("Accept", ""))
+        media_type = serialization.JSON
+        if endpoint.returns is not Raw:  # a document has its own type, whatever the browser's <img> asks for
+            media_type = responses.negotiate(request.headers.get("Accept", ""))
         caller = _authorise(endpoint)
         available: dict[str, Any] = {"caller": caller, **path}
         if endpoint.query_schema is not None:
@@ -327,6 +329,7 @@ def read_body(limit: int) -> bytes:
     """
     if "Transfer-Encoding" in request.headers or (request.content_length or 0) > limit:
         raise PayloadTooLarge
+    request.max_content_length = limit  # Flask's own limit is the smallest endpoint's
     raw = request.stream.read(request.content_length or 0)
     if len(raw) != (request.content_length or 0):
         raise UnparsableBody

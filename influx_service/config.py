@@ -1,0 +1,19 @@
+"""Settings of the time-series service."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from common.config import ServiceSettings, setting
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings(ServiceSettings):
+    """Which engine keeps the samples: InfluxDB 2 where `INFLUX_URL` is set, else a local file."""
+
+    influx_url: str | None = setting("INFLUX_URL", None)
+    timeseries_path: str = setting(
+        "TIMESERIES_PATH", str(Path(os.environ.get("HEARTGUARD_STATE", "/var/lib/heartguard")) / "timeseries/series.db")
+    )

@@ -1,0 +1,116 @@
+"""Buckets: the table, and the engine that follows it."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+
+from influx_service import tasks
+from tests.influx_service.support import BEGIN, at
+
+
+@pytest.fixture
+def store(influx):
+    return influx.service.resources["store"]
+
+
+def create(influx, person, name="research", **body):
+    answer = influx.call("POST", "/timeseries/buckets", person, json={"name": name, **body})
+    assert answer.status_code == 201, answer.text
+    return answer
+
+
+def kept(store, person):
+    """The engine's buckets and their retention in days."""
+    return {
+        bucket.name: bucket.retention and bucket.retention // 86_400 for bucket in store.buckets(str(person.org_id))
+    }
+
+
+def test_are_created_changed_listed_and_audited(influx, clinician):
+    made = create(influx, clinician, retention_days=30)
+    bucket = made.json["data"]
+    path = f"/timeseries/buckets/{bucket['id']}"
+    assert made.headers["Location"] == path
+    assert influx.call("GET", path, clinician).json["data"] == bucket
+    changed = influx.call("PATCH", path, clinician, json={"retention_days": None})
+    assert changed.json["data"]["retention_days"] is None
+    assert [row["name"] for row in influx.call("GET", "/timeseries/buckets", clinician).json["data"]] == ["research"]
+    assert influx.audited(clinician.org_id) == ["bucket.created", "bucket.changed"]
+
+
+def test_names_are_unique_in_an_organisation(influx, clinician, stranger):
+    create(influx, clinician)
+    assert influx.call("POST", "/timeseries/buckets", clinician, json={"name": "research"}).status_code == 409
+    create(influx, stranger)
+
+
+def test_another_organisation_sees_nothing(influx, clinician, stranger):
+    path = f"/timeseries/buckets/{create(influx, clinician).json['data']['id']}"
+    for method, body in (("GET", None), ("PATCH", {"retention_days": 1}), ("DELETE", None)):
+        assert influx.call(method, path, stranger, json=body).status_code == 404
+    assert influx.call("GET", "/timeseries/buckets", stranger).json["data"] == []
+
+
+@pytest.mark.parametrize(
+    "body, field",
+    [({"name": "a b"}, "name"), ({"name": "x", "retention_days": 0}, "retention_days"), ({}, "name")],
+)
+def test_are_checked(influx, clinician, body, field):
+    answer = influx.call("POST", "/timeseries/buckets", clinician, json=body)
+    assert [item["field"] for item in answer.json["error"]["details"]] == [field]
+
+
+def test_the_engine_follows_the_table(influx, clinician, store):
+    bucket = create(influx, clinician, retention_days=30).json["data"]
+    path = f"/timeseries/buckets/{bucket['id']}"
+    assert tasks.follow_buckets(influx.database, store) == 0
+    assert kept(store, clinician) == {"research": 30}
+    influx.call("PATCH", path, clinician, json={"retention_days": 7})
+    tasks.follow_buckets(influx.database, store)
+    assert kept(store, clinician) == {"research": 7}
+    assert influx.call("DELETE", path, clinician).status_code == 204
+    assert influx.call("GET", path, clinician).status_code == 404
+    for _ in range(2):
+        tasks.follow_buckets(influx.database, store)
+    assert kept(store, clinician) == {}
+    create(influx, clinician)
+
+
+def test_a_bucket_with_open_streams_stays(influx, clinician, bind, others, store):
+    stream = bind(bucket="research")
+    (bucket,) = influx.call("GET", "/timeseries/buckets", clinician).json["data"]
+    assert (bucket["name"], bucket["retention_days"]) == ("research", None)
+    path = f"/timeseries/buckets/{bucket['id']}"
+    answer = influx.call("DELETE", path, clinician)
+    assert (answer.status_code, answer.json["error"]["id"]) == (409, "HG-TSR-006")
+    influx.deliver(stream.ended(BEGIN + timedelta(seconds=60)), clinician.org_id)
+    assert influx.call("DELETE", path, clinician).status_code == 204
+
+
+def test_a_write_before_the_worker_came_takes_the_retention(influx, clinician, bind, others, store):
+    create(influx, clinician, retention_days=30)
+    stream = bind(bucket="research")
+    body = {"stream_id": stream.id, "started_at": at(0), "values": [1.0]}
+    assert influx.call("POST", "/timeseries/write", clinician, json=body).status_code == 200
+    assert kept(store, clinician) == {"research": 30}
+
+
+def test_expired_samples_are_forgotten(influx, clinician, bind, others, store):
+    create(influx, clinician, retention_days=1)
+    old = bind(bucket="research", begins=BEGIN - timedelta(days=3))
+    for begun in (-2 * 86_400, 0):
+        body = {"stream_id": old.id, "started_at": at(begun), "values": [1.0] * 250}
+        assert influx.call("POST", "/timeseries/write", clinician, json=body).status_code == 200
+    assert tasks.forget_expired(store) == 0
+    found = store.read_samples(str(clinician.org_id), "research", "ecg", {"stream_id": old.id}, 0, 2**62)
+    assert [len(segment.values) for segment in found] == [250]
+
+
+def test_ready_names_the_engine(influx, monkeypatch, store):
+    answer = influx.call("GET", "/ready")
+    assert answer.json["data"]["dependencies"]["timeseries"]["state"] == "up"
+    monkeypatch.setattr(store, "ping", lambda: False)
+    answer = influx.call("GET", "/ready")
+    assert (answer.status_code, answer.json["data"]["dependencies"]["timeseries"]["state"]) == (503, "down")
