@@ -62,9 +62,7 @@ def infer(windows: Sequence[Window], context: PatientContext, at: datetime | Non
     usable = {
         METRIC_OF[key]: reading for key, reading in readings.items() if reading.fresh and _plausible(key, reading.value)
     }
-    metrics = {
-        metric: round(reading.value, RESOLUTION_DIGITS.get(metric, 0)) for metric, reading in usable.items()
-    }
+    metrics = {metric: round(reading.value, RESOLUTION_DIGITS.get(metric, 0)) for metric, reading in usable.items()}
     times = {metric: reading.at for metric, reading in usable.items()}
     features = dict(metrics)
     pressures = [name for name in ("systolic", "diastolic") if name in metrics]

@@ -54,7 +54,5 @@ def longest_s(samples: np.ndarray, rate_hz: float, recent_s: float) -> float:
 
 def is_fibrillation(segment: np.ndarray) -> bool:
     return (
-        np.ptp(segment) >= MIN_AMPLITUDE_MV
-        and leakage(segment) <= MAX_LEAKAGE
-        and filled_share(segment) >= MIN_FILLED
+        np.ptp(segment) >= MIN_AMPLITUDE_MV and leakage(segment) <= MAX_LEAKAGE and filled_share(segment) >= MIN_FILLED
     )

@@ -72,9 +72,7 @@ def detect(samples: np.ndarray, rate_hz: float) -> Detection:
     chosen = _drop_shadows(candidates, heights, chosen, rate_hz)
     chosen = _search_back(candidates, heights, typical, chosen, rate_hz)
     strong = heights > THRESHOLD * np.median(heights[chosen]) if chosen.any() else chosen
-    return Detection(
-        _refine(np.abs(filtered), candidates[chosen], rate_hz), candidates[strong & ~chosen], filtered
-    )
+    return Detection(_refine(np.abs(filtered), candidates[chosen], rate_hz), candidates[strong & ~chosen], filtered)
 
 
 def _local_beat_height(energy: np.ndarray, candidates: np.ndarray, rate_hz: float) -> np.ndarray:
