@@ -28,7 +28,7 @@ class Samples(fields.ListOf):
         return super()._deserialize(value, attr, data, **options)
 
     def _serialize(self, value: Any, attr: Any, obj: Any, **options: Any) -> Any:
-        return list(value)
+        return None if value is None else list(value)
 
 
 class PointIn(fields.Schema):
