@@ -9,7 +9,7 @@ from sqlalchemy import text
 from sqlalchemy.orm import Session
 
 from alert_service import queries
-from alert_service.models import Alert, rank
+from alert_service.models import PAGED_LEVELS, Alert, rank
 from alert_service.paging import open_alert, page, write_step
 from common.auth import Caller
 
@@ -33,11 +33,12 @@ def note_candidate(
     observed_at: datetime,
     detected_at: datetime,
     model: str,
+    stale: bool,
 ) -> None:
     """Open, raise or annotate the one alert of an episode.
 
     Messages may change their order: any transition of an unknown episode opens its alert, and only a higher level
-    changes a known one, so that an alarm is neither lost nor doubled.
+    changes a known one, so that an alarm is neither lost nor doubled. What is stale is recorded, and nobody is paged.
     """
     session.execute(_ONE_AT_A_TIME, {"key": f"{caller.org_id}:{patient_id}:{type}"})
     alert = queries.find_of_episode(session, caller, type, episode_id, inference_id)
@@ -57,15 +58,15 @@ def note_candidate(
             detected_at=detected_at,
             escalations=0,
         )
-        _open(session, caller, alert)
+        _open(session, caller, alert, stale)
     elif transition != "close":
-        _worsen(session, caller, alert, level)
+        _repeat(session, caller, alert, level, stale)
     if transition == "close" and alert.episode_over_at is None:
         alert.episode_over_at = observed_at
         write_step(session, caller, alert, "episode_over")
 
 
-def _open(session: Session, caller: Caller, alert: Alert) -> None:
+def _open(session: Session, caller: Caller, alert: Alert, stale: bool) -> None:
     kind = queries.get_type(session, alert.type)
     alert.level = kind.clamp(alert.level)
     policy = queries.policy_for(session, alert.org_id, alert.type)
@@ -77,20 +78,21 @@ def _open(session: Session, caller: Caller, alert: Alert) -> None:
         write_step(session, caller, original, "repeated", {"duplicate": str(alert.id)})
     else:
         alert.status = "created"
-        open_alert(session, caller, alert)
+        open_alert(session, caller, alert, stale=stale)
 
 
-def _worsen(session: Session, caller: Caller, alert: Alert, level: str) -> None:
+def _repeat(session: Session, caller: Caller, alert: Alert, level: str, stale: bool) -> None:
     level = queries.get_type(session, alert.type).clamp(level)
-    if rank(level) <= rank(alert.level):
-        return
-    original = None if alert.duplicate_of is None else queries.get_alert(session, caller, alert.duplicate_of)
-    if original is not None and original.covers(level):
-        change = {"from": alert.level, "to": level}
-        alert.level = level
-        write_step(session, caller, alert, "level_raised", change)
-    else:
-        page(session, caller, alert, "level_raised", alert.worsen(level))
+    if rank(level) > rank(alert.level):
+        original = None if alert.duplicate_of is None else queries.get_alert(session, caller, alert.duplicate_of)
+        if stale or (original is not None and original.covers(level)):
+            change = {"from": alert.level, "to": level}
+            alert.level = level
+            write_step(session, caller, alert, "level_raised", change)
+        else:
+            page(session, caller, alert, "level_raised", alert.worsen(level))
+    elif not stale and alert.level in PAGED_LEVELS and alert.waits_for_first_page:
+        page(session, caller, alert, "paged")
 
 
 def note_delivery(

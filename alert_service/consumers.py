@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Annotated, ClassVar, Literal
+from typing import ClassVar, Literal
 from uuid import UUID
 
-from msgspec import Meta
-
 from alert_service import candidates
+from alert_service.events import Channel
 from common.events import Event
 from common.messaging import consumer
 
-Moment = Annotated[datetime, Meta(tz=True)]
-Code = Annotated[str, Meta(max_length=40)]
+Status = Literal["QUEUED", "SENT", "DELIVERED", "READ", "FAILED"]
 
 
 class AlertCandidate(Event, frozen=True, kw_only=True):
@@ -23,16 +21,17 @@ class AlertCandidate(Event, frozen=True, kw_only=True):
     exchange: ClassVar[str] = "inference.fanout"
 
     episode_id: UUID
-    transition: Literal["open", "escalate", "close"]
+    transition: str
     inference_id: UUID
     patient_id: UUID
-    stream_id: UUID | None = None
-    device_id: UUID | None = None
-    event_type: Code
-    level: Literal["low", "medium", "high", "critical"]
-    observed_at: Moment
-    detected_at: Moment
-    model: Annotated[str, Meta(max_length=120)]
+    stream_id: UUID | None
+    device_id: UUID | None
+    event_type: str
+    level: str
+    observed_at: datetime
+    detected_at: datetime
+    model: str
+    stale: bool = False
 
 
 @consumer("alert.candidates", exchange="inference.fanout", payload=AlertCandidate)
@@ -52,6 +51,7 @@ def note_candidate(session, caller, event):
         observed_at=event.observed_at,
         detected_at=event.detected_at,
         model=event.model,
+        stale=event.stale,
     )
 
 
@@ -63,10 +63,10 @@ class DeliveryUpdate(Event, frozen=True, kw_only=True):
 
     delivery_id: UUID
     alert_id: UUID
-    channel: Code
-    status: Literal["QUEUED", "SENT", "DELIVERED", "READ", "FAILED"]
-    at: Moment
-    reason: Code | None = None
+    channel: Channel
+    status: Status
+    at: datetime
+    reason: str | None = None
 
 
 @consumer(

@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import ClassVar
+from typing import Annotated, ClassVar, Literal
 from uuid import UUID
 
+from msgspec import Meta
+
 from common.events import Event
+
+Level = Literal["low", "medium", "high", "critical"]
+Channel = Literal["SMS", "EMAIL", "PUSH", "WEBHOOK", "LOG"]
+TypeCode = Annotated[str, Meta(pattern=r"^[A-Z][A-Z0-9_]{0,39}$")]
 
 
 class AlertChange(Event, frozen=True, kw_only=True):
@@ -55,9 +61,9 @@ class AlertNotify(Event, frozen=True, kw_only=True):
     notification_id: UUID
     alert_id: UUID
     patient_id: UUID
-    level: str
-    alert_type: str
-    channel: str
+    level: Level
+    alert_type: TypeCode
+    channel: Channel
     observed_at: datetime
 
     @property

@@ -171,6 +171,7 @@ class Alert(Entity, Base):
     detected_at: Mapped[datetime]
     note: Mapped[str | None] = mapped_column(String(1000))
     assigned_to: Mapped[UUID | None]
+    paged_at: Mapped[datetime | None]
     episode_over_at: Mapped[datetime | None]
     escalations: Mapped[int]
     escalate_at: Mapped[datetime | None]
@@ -227,6 +228,11 @@ class Alert(Entity, Base):
         if self.status not in UNACKNOWLEDGED:
             self.status = "created"
         return changes
+
+    @property
+    def waits_for_first_page(self) -> bool:
+        """True for one that nobody was told of, because its data came too late to alarm as if it happened now."""
+        return self.paged_at is None and self.duplicate_of is None and self.status in UNACKNOWLEDGED
 
     def await_acknowledgement(self, policy: AlertPolicy, now: datetime) -> None:
         """Set when the next escalation is due: never for acknowledged alerts, or once the policy's steps are used."""

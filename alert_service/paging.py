@@ -20,8 +20,8 @@ from common.outbox import record
 log = structlog.get_logger()
 
 
-def open_alert(session: Session, caller: Caller, alert: Alert) -> None:
-    """Store a new alert with how it came about, and tell people unless it is low or a duplicate."""
+def open_alert(session: Session, caller: Caller, alert: Alert, *, stale: bool = False) -> None:
+    """Store a new alert with how it came about, and tell people unless it is low, stale or a duplicate."""
     session.add(alert)
     session.flush()
     device = f"device:{alert.device_id}" if alert.device_id else caller.subject
@@ -31,7 +31,7 @@ def open_alert(session: Session, caller: Caller, alert: Alert) -> None:
     add_entry(session, alert, "created", caller.subject, datetime.now(UTC), {"level": alert.level})
     created = AlertCreated(**_facts(alert), source=alert.source, duplicate_of=alert.duplicate_of)
     record(session, caller, "alert.created", alert, {"type": alert.type, "level": alert.level}, publish=created)
-    if alert.duplicate_of is None and alert.level in PAGED_LEVELS:
+    if alert.duplicate_of is None and alert.level in PAGED_LEVELS and not stale:
         page(session, caller, alert, "paged")
 
 
@@ -84,7 +84,9 @@ def page(
     channels = policy.channels_of(alert.level)
     if not channels and alert.level in PAGED_LEVELS:
         log.warning("alert.nobody_paged", alert_id=str(alert.id), level=alert.level)
-    alert.await_acknowledgement(policy, datetime.now(UTC))
+    now = datetime.now(UTC)
+    alert.paged_at = now
+    alert.await_acknowledgement(policy, now)
     told = {**(details or {}), "channels": ",".join(channels)}
     publish = [AlertNotify(notification_id=uuid7(), channel=channel, **_subject(alert)) for channel in channels]
     write_step(session, caller, alert, step, told, note=note, publish=publish)

@@ -9,7 +9,7 @@ from uuid import UUID
 from sqlalchemy import Select, false, or_, select
 from sqlalchemy.orm import Session
 
-from alert_service.models import OPEN_STATUSES, Alert, AlertPolicy, AlertType, Base, TimelineEntry
+from alert_service.models import OPEN_STATUSES, PAGED_LEVELS, Alert, AlertPolicy, AlertType, Base, TimelineEntry
 from common.auth import Caller
 from common.errors import NotFound, ValidationFailed
 from common.pagination import Page, paginate
@@ -79,12 +79,16 @@ def find_of_episode(session: Session, caller: Caller, type: str, episode_id: UUI
 def find_original(
     session: Session, caller: Caller, patient_id: UUID, type: str, observed_at: datetime, policy: AlertPolicy
 ) -> Alert | None:
-    """The open alert that makes another of the same patient and type a duplicate: within the hold-off, or shelved."""
+    """The open alert that makes another of the same patient and type a duplicate: within the hold-off, or shelved.
+
+    One of which nobody was told hides no other, unless nobody has to be told.
+    """
     statement = visible_alerts(caller).where(
         Alert.patient_id == patient_id,
         Alert.type == type,
         Alert.status.in_(OPEN_STATUSES),
         Alert.duplicate_of.is_(None),
+        or_(Alert.paged_at.is_not(None), Alert.level.not_in(PAGED_LEVELS)),
         or_(
             Alert.observed_at.between(observed_at - policy.hold_off, observed_at + policy.hold_off),
             Alert.shelved_until.is_not(None),

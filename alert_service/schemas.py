@@ -54,6 +54,7 @@ class AlertOut(fields.Schema):
     location = fields.Nested(Location, allow_none=True)
     observed_at = fields.DateTime()
     detected_at = fields.DateTime()
+    paged_at = fields.DateTime(allow_none=True)
     episode_over_at = fields.DateTime(allow_none=True)
     assigned_to = fields.Uuid(allow_none=True)
     escalations = fields.Integer()

@@ -15,11 +15,11 @@ from common.errors import Forbidden
 from common.outbox import record
 from notification_service import queries
 from notification_service.events import DeliveryUpdate
-from notification_service.models import AlertDelivery, DeliveryEvent, NotificationRequest, PushDevice
+from notification_service.models import AccountMail, AlertDelivery, DeliveryEvent, NotificationRequest, PushDevice
 
 log = structlog.get_logger()
 
-RESOLVE, SEND = "resolve", "send"
+RESOLVE, SEND, SEND_ACCOUNT_MAILS = "resolve", "send", "account-mails"
 
 
 def register_push_device(session: Session, caller: Caller, token: str, **values: Any) -> PushDevice:
@@ -66,6 +66,23 @@ def request_notification(session: Session, caller: Caller, notification_id: UUID
     session.add(request)
     record(session, caller, "notification.requested", request, {"channel": request.channel})
     notify(session, RESOLVE)
+
+
+def queue_account_mail(session: Session, caller: Caller, account_mail_id: UUID) -> None:
+    """Store the id of a letter of the auth service, once, and wake the task that sends it."""
+    if session.get(AccountMail, account_mail_id) is not None:
+        return
+    mail = AccountMail(
+        id=account_mail_id,
+        status="QUEUED",
+        failures=0,
+        next_attempt_at=datetime.now(UTC),
+        request_id=caller.request_id,
+        traceparent=caller.traceparent,
+    )
+    session.add(mail)
+    record(session, caller, "account_mail.queued", mail)
+    notify(session, SEND_ACCOUNT_MAILS)
 
 
 def retry_delivery(session: Session, caller: Caller, delivery_id: UUID) -> AlertDelivery:

@@ -11,6 +11,10 @@ from msgspec import Meta
 from common.events import Event
 from common.messaging import consumer
 from notification_service import actions
+from notification_service.events import Channel
+
+Level = Literal["low", "medium", "high", "critical"]
+TypeCode = Annotated[str, Meta(pattern=r"^[A-Z][A-Z0-9_]{0,39}$")]
 
 
 class AlertNotify(Event, frozen=True, kw_only=True):
@@ -22,10 +26,10 @@ class AlertNotify(Event, frozen=True, kw_only=True):
     notification_id: UUID
     alert_id: UUID
     patient_id: UUID
-    level: Literal["low", "medium", "high", "critical"]
-    alert_type: Annotated[str, Meta(pattern=r"^[A-Z][A-Z0-9_]{0,39}$")]
-    channel: Literal["SMS", "EMAIL", "PUSH", "WEBHOOK", "LOG"]
-    observed_at: Annotated[datetime, Meta(tz=True)]
+    level: Level
+    alert_type: TypeCode
+    channel: Channel
+    observed_at: datetime
 
 
 @consumer("notification.requests", exchange="notification.topic", payload=AlertNotify, routing_key="alert.notify.*")
@@ -42,3 +46,18 @@ def request_notification(session, caller, event):
         channel=event.channel,
         observed_at=event.observed_at,
     )
+
+
+class AccountMailQueued(Event, frozen=True, kw_only=True):
+    """The auth service has a letter about an account to send."""
+
+    type: ClassVar[str] = "account.mail"
+    exchange: ClassVar[str] = "notification.topic"
+
+    account_mail_id: UUID
+
+
+@consumer("notification.account-mails", exchange="notification.topic", payload=AccountMailQueued)
+def queue_account_mail(session, caller, event):
+    """Store the letter's id, once, and wake the task that sends it."""
+    actions.queue_account_mail(session, caller, event.account_mail_id)

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import ClassVar
+from typing import ClassVar, Literal
 from uuid import UUID
 
 from common.events import Event
+
+Channel = Literal["SMS", "EMAIL", "PUSH", "WEBHOOK", "LOG"]
+Status = Literal["QUEUED", "SENT", "DELIVERED", "READ", "FAILED"]
 
 
 class DeliveryUpdate(Event, frozen=True, kw_only=True):
@@ -18,8 +21,8 @@ class DeliveryUpdate(Event, frozen=True, kw_only=True):
     delivery_id: UUID
     notification_id: UUID
     alert_id: UUID
-    channel: str
-    status: str
+    channel: Channel
+    status: Status
     at: datetime
     reason: str | None = None
 

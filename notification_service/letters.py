@@ -1,4 +1,7 @@
-"""The e-mail about an alarm: what, when, whose id, and what to do next. No name and no clinical value is in it."""
+"""What e-mails say, in Spanish and English.
+
+About an alarm: what, when, whose id, and what to do next; no name and no clinical value.
+"""
 
 from __future__ import annotations
 
@@ -8,9 +11,10 @@ from datetime import UTC
 from email.message import EmailMessage
 from email.utils import format_datetime
 from html import escape
+from typing import Any
 
 from notification_service.config import Settings
-from notification_service.models import AlertDelivery, NotificationRequest
+from notification_service.models import AccountMail, AlertDelivery, NotificationRequest
 
 _ADDRESS = re.compile(r"[^@\s<>()\[\]\\,;:\"\x00-\x1f\x7f]+@[^@\s<>()\\,;:\"\x00-\x1f\x7f]+")
 
@@ -84,10 +88,48 @@ _WORDS = {
 }
 
 
+_ACCOUNT_WORDS = {
+    "es": {
+        "password_reset": (
+            "[HeartGuard] Restablecer la contraseña",
+            (
+                "Alguien pidió restablecer la contraseña de su cuenta.",
+                "Si no fue usted, no haga nada: su contraseña sigue siendo la misma.",
+            ),
+            "Para elegir otra, use este código, que caduca pronto y vale una sola vez:",
+        ),
+        "password_changed": (
+            "[HeartGuard] Su contraseña ha cambiado",
+            (
+                "La contraseña de su cuenta ha cambiado y se cerraron las demás sesiones.",
+                "Si no fue usted, restablézcala ahora y avise al administrador de su organización.",
+            ),
+            "",
+        ),
+    },
+    "en": {
+        "password_reset": (
+            "[HeartGuard] Reset the password",
+            (
+                "Somebody asked to reset your account's password.",
+                "If it was not you, do nothing: your password stays as it is.",
+            ),
+            "To choose another, use this code, which expires soon and works once:",
+        ),
+        "password_changed": (
+            "[HeartGuard] Your password was changed",
+            (
+                "Your account's password was changed, and its other sessions were ended.",
+                "If it was not you, reset it now and tell your organisation's administrator.",
+            ),
+            "",
+        ),
+    },
+}
+
+
 def write_letter(settings: Settings, request: NotificationRequest, delivery: AlertDelivery) -> EmailMessage:
     """The e-mail of a delivery, the same each time it is written; raises BadAddress."""
-    if delivery.address is None or not _ADDRESS.fullmatch(delivery.address):
-        raise BadAddress
     words = _WORDS[delivery.language]
     level = words.levels[request.level]
     kind = words.types.get(request.alert_type, request.alert_type)
@@ -98,18 +140,40 @@ def write_letter(settings: Settings, request: NotificationRequest, delivery: Ale
         words.when: f"{request.observed_at.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC",
         words.patient: str(request.patient_id),
     }
+    message = _message(settings, delivery, delivery.address, subject, delivery.language)
+    message["Importance"] = "high"
+    message.set_content(_plain(words, facts, link))
+    message.add_alternative(_html(words, delivery.language, subject, facts, link), subtype="html")
+    return message
+
+
+def write_account_letter(settings: Settings, letter: AccountMail, content: dict[str, Any]) -> EmailMessage:
+    """The e-mail about an account that the auth service's `content` asks for; raises BadAddress."""
+    subject, lines, code = _ACCOUNT_WORDS[content["language"]][content["kind"]]
+    message = _message(settings, letter, content["email"], subject, content["language"])
+    paragraphs = list(lines)
+    if content["token"] is not None:
+        # After `#`, so that no web server on the way writes the token into a log.
+        where = f"{settings.password_reset_url}#token=" if settings.password_reset_url else ""
+        paragraphs.insert(1, f"{code}\n{where}{content['token']}")
+    message.set_content("\n\n".join(paragraphs) + "\n")
+    return message
+
+
+def _message(
+    settings: Settings, item: AlertDelivery | AccountMail, address: str | None, subject: str, language: str
+) -> EmailMessage:
+    if address is None or not _ADDRESS.fullmatch(address):
+        raise BadAddress
     message = EmailMessage()
     message["Subject"] = subject
     message["From"] = settings.smtp_from
-    message["To"] = delivery.address
-    message["Date"] = format_datetime(delivery.created_at)
+    message["To"] = address
+    message["Date"] = format_datetime(item.created_at)
     # The same for every attempt: a mail server or reader that got it twice shows it once.
-    message["Message-ID"] = f"<{delivery.id}@{settings.smtp_from.rpartition('@')[2]}>"
+    message["Message-ID"] = f"<{item.id}@{settings.smtp_from.rpartition('@')[2]}>"
     message["Auto-Submitted"] = "auto-generated"
-    message["Importance"] = "high"
-    message["Content-Language"] = delivery.language
-    message.set_content(_plain(words, facts, link))
-    message.add_alternative(_html(words, delivery.language, subject, facts, link), subtype="html")
+    message["Content-Language"] = language
     return message
 
 

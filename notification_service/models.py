@@ -33,6 +33,42 @@ class DeliveryStatus(Base):
     position: Mapped[int]
 
 
+class _Attempts:
+    """Mixin of something to send: its state, and when to try next.
+
+    A sender claims a queued row by moving `next_attempt_at` past its lease, so one that crashed is taken up again.
+    """
+
+    status: Mapped[str] = mapped_column(ForeignKey("delivery_statuses.code"))
+    reason: Mapped[str | None] = mapped_column(String(40))
+    failures: Mapped[int]
+    claimed_at: Mapped[datetime | None]
+    next_attempt_at: Mapped[datetime]
+    sent_at: Mapped[datetime | None]
+
+    @property
+    def waits(self) -> bool:
+        """True until it was sent or given up."""
+        return self.status == "QUEUED"
+
+    def claim(self, now: datetime, lease: timedelta) -> None:
+        """Take it for sending; without a result when the lease ends, somebody else may."""
+        self.claimed_at, self.next_attempt_at = now, now + lease
+
+    def succeed(self, now: datetime) -> None:
+        """The channel took it."""
+        self.status, self.sent_at, self.reason = "SENT", now, None
+
+    def fail(self, now: datetime, reason: str, *, final: bool = False) -> None:
+        """It was not taken: wait for the next attempt, or give up after the last."""
+        self.failures += 1
+        self.reason = reason
+        if final or self.failures > len(BACKOFF_S):
+            self.status = "FAILED"
+        else:
+            self.next_attempt_at = now + timedelta(seconds=BACKOFF_S[self.failures - 1])
+
+
 class PushDevice(Entity, Base):
     """A phone or browser of a user."""
 
@@ -85,11 +121,8 @@ class NotificationRequest(Entity, Base):
         return True
 
 
-class AlertDelivery(Entity, Base):
-    """One notification on its way to one recipient.
-
-    A sender claims a queued row by moving `next_attempt_at` past its lease, so one that crashed is taken up again.
-    """
+class AlertDelivery(_Attempts, Entity, Base):
+    """One notification on its way to one recipient."""
 
     __tablename__ = "alert_delivery"
     __table_args__ = (
@@ -106,35 +139,12 @@ class AlertDelivery(Entity, Base):
     user_id: Mapped[UUID | None]
     address: Mapped[str | None] = mapped_column(String(150))
     language: Mapped[str] = mapped_column(String(2))
-    status: Mapped[str] = mapped_column(ForeignKey("delivery_statuses.code"))
-    reason: Mapped[str | None] = mapped_column(String(40))
-    failures: Mapped[int]
-    claimed_at: Mapped[datetime | None]
-    next_attempt_at: Mapped[datetime]
-    sent_at: Mapped[datetime | None]
     request: Mapped[NotificationRequest] = relationship(lazy="raise")
-
-    @property
-    def waits(self) -> bool:
-        """True until it was sent or given up."""
-        return self.status == "QUEUED"
-
-    def claim(self, now: datetime, lease: timedelta) -> None:
-        """Take it for sending; without a result when the lease ends, somebody else may."""
-        self.claimed_at, self.next_attempt_at = now, now + lease
 
     def succeed(self, now: datetime) -> None:
         """The channel took it; the address is kept no longer than it is needed."""
-        self.status, self.sent_at, self.reason, self.address = "SENT", now, None, None
-
-    def fail(self, now: datetime, reason: str, *, final: bool) -> None:
-        """It was not taken: wait for the next attempt, or give up after the last."""
-        self.failures += 1
-        self.reason = reason
-        if final or self.failures > len(BACKOFF_S):
-            self.status = "FAILED"
-        else:
-            self.next_attempt_at = now + timedelta(seconds=BACKOFF_S[self.failures - 1])
+        super().succeed(now)
+        self.address = None
 
     def requeue(self, now: datetime) -> None:
         """Begin again after a failure; raises NothingToRetry, NobodyToReach."""
@@ -155,3 +165,13 @@ class DeliveryEvent(Entity, Base):
     status: Mapped[str] = mapped_column(ForeignKey("delivery_statuses.code"))
     reason: Mapped[str | None] = mapped_column(String(40))
     at: Mapped[datetime]
+
+
+class AccountMail(_Attempts, Entity, Base):
+    """A letter about an account that the auth service asked for, by the id it has there; what it says stays there."""
+
+    __tablename__ = "account_mails"
+    __table_args__ = (Index("ix_account_mails_due", "next_attempt_at", postgresql_where=text("status = 'QUEUED'")),)
+
+    request_id: Mapped[str] = mapped_column(String(128))
+    traceparent: Mapped[str] = mapped_column(String(60))

@@ -22,6 +22,7 @@ log = structlog.get_logger()
 
 BATCH = 20
 LEASE = timedelta(seconds=30)
+CONTACTS_AT_ONCE = 500
 SENDABLE = ("EMAIL", "LOG")
 LANGUAGES = ("es", "en")
 
@@ -94,10 +95,12 @@ def _contacts(client: InternalClient, caller: Caller, patient_id: UUID) -> list[
         user_ids = client.get(caller, "patient", f"/patients/{patient_id}/recipients")["user_ids"]
     except NotFound:
         return []
-    if not user_ids:
-        return []
-    answer = client.post(caller, "auth", "/internal/contacts", {"user_ids": user_ids})
-    return [_recipient(contact) for contact in answer["contacts"] if contact.get("email")]
+    found: list[Recipient] = []
+    for start in range(0, len(user_ids), CONTACTS_AT_ONCE):
+        body = {"user_ids": user_ids[start : start + CONTACTS_AT_ONCE]}
+        contacts = client.post(caller, "auth", "/internal/contacts", body)["contacts"]
+        found += [_recipient(contact) for contact in contacts if contact.get("email")]
+    return found
 
 
 def _recipient(contact: dict[str, Any]) -> Recipient:

@@ -179,6 +179,7 @@ def upgrade() -> None:
         sa.Column("detected_at", sa.DateTime(timezone=True), nullable=False),
         sa.Column("note", sa.String(length=1000), nullable=True),
         sa.Column("assigned_to", sa.Uuid(), nullable=True),
+        sa.Column("paged_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column("episode_over_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column("escalations", sa.Integer(), nullable=False),
         sa.Column("escalate_at", sa.DateTime(timezone=True), nullable=True),

@@ -1,4 +1,4 @@
-"""Requests, deliveries with their events and states, and push devices."""
+"""Requests, deliveries with their events and states, letters about accounts, and push devices."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -82,6 +82,30 @@ def upgrade() -> None:
         sa.UniqueConstraint("org_id", "token", name=op.f("uq_push_devices_org_id_token")),
     )
     op.create_index(op.f("ix_push_devices_user_id"), "push_devices", ["user_id"], unique=False)
+    op.create_table(
+        "account_mails",
+        sa.Column("request_id", sa.String(length=128), nullable=False),
+        sa.Column("traceparent", sa.String(length=60), nullable=False),
+        sa.Column("status", sa.String(length=20), nullable=False),
+        sa.Column("reason", sa.String(length=40), nullable=True),
+        sa.Column("failures", sa.Integer(), nullable=False),
+        sa.Column("claimed_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("next_attempt_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("sent_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("id", sa.Uuid(), nullable=False),
+        sa.Column("created_at", sa.DateTime(timezone=True), server_default=sa.text("now()"), nullable=False),
+        sa.Column("updated_at", sa.DateTime(timezone=True), server_default=sa.text("now()"), nullable=False),
+        sa.Column("version", sa.Integer(), nullable=False),
+        sa.ForeignKeyConstraint(["status"], ["delivery_statuses.code"], name=op.f("fk_account_mails_status")),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_account_mails")),
+    )
+    op.create_index(
+        "ix_account_mails_due",
+        "account_mails",
+        ["next_attempt_at"],
+        unique=False,
+        postgresql_where=sa.text("status = 'QUEUED'"),
+    )
     op.create_table(
         "alert_delivery",
         sa.Column("org_id", sa.Uuid(), nullable=False),
