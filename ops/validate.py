@@ -20,9 +20,19 @@ import dicttoxml
 
 from ops.client import CallFailed, Client, gateway_url, operator
 
-SERVICES = (
-    ["auth", "organization", "user", "patient", "device", "influx", "inference", "alert", "notification", "media", "audit"]
-)  # the gateway is the one that answers
+SERVICES = [
+    "auth",
+    "organization",
+    "user",
+    "patient",
+    "device",
+    "influx",
+    "inference",
+    "alert",
+    "notification",
+    "media",
+    "audit",
+]  # the gateway is the one that answers
 
 
 @dataclass

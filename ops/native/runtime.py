@@ -154,15 +154,18 @@ def check_ports(runtime: Runtime) -> None:
 
 def prepare(runtime: Runtime, configuration: str) -> None:
     """Write what supervisord and the applications find on disk."""
+    (runtime.state / "prometheus").mkdir(mode=0o700, exist_ok=True)
     for name in SERVICES:  # samples of dead processes would be counted again
         shutil.rmtree(metrics_folder(runtime, name), ignore_errors=True)
-        metrics_folder(runtime, name).mkdir(parents=True, mode=0o700)
+        metrics_folder(runtime, name).mkdir(mode=0o700)
     conf = runtime.state / "supervisord.conf"
     conf.write_text(configuration)
     conf.chmod(0o600)
 
 
 def start_servers(supervisor: Supervisor, runtime: Runtime) -> None:
+    if not runtime.servers:
+        return
     with Progress("Servers") as progress:
         for stage in (["epmd"], ["postgresql", "redis", "rabbitmq", "mail"]):
             states = supervisor.states()
@@ -202,10 +205,17 @@ def run(what: str, command: list[str], environment: Mapping[str, str]) -> str:
     """Run one step to its end; returns what it printed. Raises StartError with its last lines."""
     with Progress(what):
         done = subprocess.run(
-            command, cwd=ROOT, env=environment, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False
+            command,
+            cwd=ROOT,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            check=False,
         )
-    if done.returncode:
-        raise StartError(f"{what} failed:\n" + "\n".join((done.stdout + done.stderr).strip().splitlines()[-15:]))
+        if done.returncode:
+            lines = (done.stdout + done.stderr).strip().splitlines()
+            raise StartError(f"{what} failed:\n" + "\n".join(lines[-15:]))
     return done.stdout.strip()
 
 
