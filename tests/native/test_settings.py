@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import stat
 from pathlib import Path
 
@@ -48,7 +49,9 @@ def test_an_existing_file_is_left_alone(env: Path) -> None:
     assert env.read_bytes() == before
 
 
-def test_the_example_documents_every_port_and_password() -> None:
+def test_the_example_documents_every_port_and_password_once() -> None:
+    names = re.findall(r"^#?([A-Z0-9_]+)=", settings.EXAMPLE.read_text(), re.MULTILINE)
+    assert len(names) == len(set(names))
     assert settings.PORT_DEFAULTS.keys() | set(settings.PASSWORDS) <= documented_names()
 
 
