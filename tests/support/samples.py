@@ -11,6 +11,7 @@ from uuid import uuid4
 
 from marshmallow import Schema, validate
 from marshmallow import fields as ma
+from sqlalchemy import text
 
 from common import fields
 from tests.support.services import Person, ServiceUnderTest
@@ -34,7 +35,39 @@ def patient(service: ServiceUnderTest, person: Person) -> Samples:
     return {"patient_id": ana["id"], "care_team_id": team["id"], "user_id": member}
 
 
-MAKERS: dict[str, Callable[[ServiceUnderTest, Person], Samples]] = {"patient": patient}
+def device(service: ServiceUnderTest, person: Person) -> Samples:
+    """A device of a type of its own on a patient, with a bound stream."""
+    kind = made(service, person, "/device-types", {"code": "PARCHE", "name": "Parche", "signal_types": ["ECG"]})
+    sensor = made(service, person, "/devices", {"serial": f"M-{uuid4()}", "type": "PARCHE"})
+    assignment_id = uuid4()
+    with service.database.transaction(person.org_id, technical=True) as session:  # the API would ask for the patient
+        session.execute(
+            text(
+                "INSERT INTO device_assignments (id, org_id, device_id, patient_id, starts_at, version)"
+                " VALUES (:id, :org_id, :device_id, :patient_id, now() - interval '1 hour', 1)"
+            ),
+            {"id": assignment_id, "org_id": person.org_id, "device_id": sensor["id"], "patient_id": uuid4()},
+        )
+    stream = made(service, person, f"/devices/{sensor['id']}/streams", {"signal_type": "ECG", "sample_rate_hz": 250})
+    made(service, person, f"/streams/{stream['id']}/bindings", {})
+    return {
+        "device_type_id": kind["id"],
+        "device_id": sensor["id"],
+        "assignment_id": str(assignment_id),
+        "stream_id": stream["id"],
+    }
+
+
+def influx(service: ServiceUnderTest, person: Person) -> Samples:
+    """A bucket."""
+    return {"bucket_id": made(service, person, "/timeseries/buckets", {"name": "investigacion"})["id"]}
+
+
+MAKERS: dict[str, Callable[[ServiceUnderTest, Person], Samples]] = {
+    "patient": patient,
+    "device": device,
+    "influx": influx,
+}
 
 
 def body_of(schema: Schema) -> dict[str, Any]:
