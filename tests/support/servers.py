@@ -66,6 +66,7 @@ def session_servers() -> SessionServers:
         "SMTP_FROM": "alertas@heartguard.test",
         "JWT_SIGNING_KEYS": f"test:{secrets.token_urlsafe(32)}",
         "INTERNAL_SIGNING_KEYS": f"internal:{secrets.token_urlsafe(32)}",
+        "AUTH_SECRET_KEYS": f"test:{secrets.token_urlsafe(32)}",
         "TIMESERIES_PATH": str(folder / "timeseries" / "series.db"),
         "AUDIT_SIGNING_KEY": f"audit:{secrets.token_urlsafe(32)}",
         "AUDIT_HEAD_FOLDER": str(folder / "audit-heads"),
