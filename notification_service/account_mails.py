@@ -1,4 +1,4 @@
-"""Letters about accounts: the auth service says to whom and what only at the moment of sending, so no token rests here."""
+"""Letters about accounts: the auth service says to whom and what only when they are sent, so no token rests here."""
 
 from __future__ import annotations
 
