@@ -55,9 +55,17 @@ def bindings_of(database: Database, client: InternalClient, caller: Caller, stre
 
 
 def keep_binding(session: Session, caller: Caller, binding_id: UUID | str, values: dict[str, Any]) -> None:
-    """Remember a stream's place, and make its bucket when the organisation has none of that name."""
+    """Remember a stream's place, and make its bucket when the organisation has none, or is deleting it."""
     bucket = {"id": uuid7(), "org_id": caller.org_id, "name": values["bucket"], "version": 1}
-    session.execute(insert(Bucket).values(bucket).on_conflict_do_nothing())
+    session.execute(
+        insert(Bucket)
+        .values(bucket)
+        .on_conflict_do_update(
+            index_elements=[Bucket.org_id, Bucket.name],
+            set_={"deleted_at": None, "version": Bucket.version + 1},
+            where=Bucket.deleted_at.is_not(None),
+        )
+    )
     row = {"id": binding_id, "org_id": caller.org_id, **values}
     session.execute(insert(StreamBinding).values(row).on_conflict_do_nothing())
     notify(session, "buckets")

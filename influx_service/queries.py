@@ -38,7 +38,7 @@ def find_buckets(session: Session, caller: Caller, limit: int, cursor: str | Non
 
 def find_retention(session: Session, caller: Caller, name: str) -> int | None:
     """How many seconds a bucket keeps its samples, None for ever; raises NotFound."""
-    statement = select(Bucket).where(Bucket.org_id == caller.org_id, Bucket.name == name)
+    statement = select(Bucket).where(Bucket.org_id == caller.org_id, Bucket.name == name, Bucket.deleted_at.is_(None))
     bucket = session.scalar(statement)
     if bucket is None:
         raise NotFound

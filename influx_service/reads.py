@@ -94,8 +94,10 @@ def draw_series(
 ) -> str:
     """A window of a stream as SVG: a waveform as a strip, a vital sign as a trend.
 
-    Raises NotFound, StreamNotBound, WindowTooLarge, Unavailable.
+    Raises ValidationFailed, NotFound, StreamNotBound, WindowTooLarge, Unavailable.
     """
+    if (mark is None) != (mark_at is None):
+        raise ValidationFailed(details=[{"field": "mark", "issue": "required"}])
     stream = _opened(database, client, caller, stream_id)
     stop = start + timedelta(seconds=seconds)
     channel = CHANNELS.get(stream.channel, stream.channel)

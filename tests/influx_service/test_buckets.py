@@ -89,6 +89,29 @@ def test_a_bucket_with_open_streams_stays(influx, clinician, bind, others, store
     assert influx.call("DELETE", path, clinician).status_code == 204
 
 
+def test_a_new_stream_saves_a_bucket_from_deletion(influx, clinician, bind, others, store):
+    bucket = create(influx, clinician).json["data"]
+    path = f"/timeseries/buckets/{bucket['id']}"
+    assert influx.call("DELETE", path, clinician).status_code == 204
+    stream = bind(bucket="research")
+    tasks.follow_buckets(influx.database, store)
+    body = {"stream_id": stream.id, "started_at": at(0), "values": [1.0]}
+    assert influx.call("POST", "/timeseries/write", clinician, json=body).status_code == 200
+    assert influx.call("GET", path, clinician).status_code == 200
+
+
+def test_late_samples_do_not_bring_a_deleted_bucket_back(influx, clinician, bind, others, store):
+    stream = bind(bucket="research")
+    influx.deliver(stream.ended(BEGIN + timedelta(seconds=60)), clinician.org_id)
+    (bucket,) = influx.call("GET", "/timeseries/buckets", clinician).json["data"]
+    assert influx.call("DELETE", f"/timeseries/buckets/{bucket['id']}", clinician).status_code == 204
+    body = {"stream_id": stream.id, "started_at": at(0), "values": [1.0]}
+    for _ in range(2):
+        assert influx.call("POST", "/timeseries/write", clinician, json=body).status_code == 404
+        tasks.follow_buckets(influx.database, store)
+    assert kept(store, clinician) == {}
+
+
 def test_a_write_before_the_worker_came_takes_the_retention(influx, clinician, bind, others, store):
     create(influx, clinician, retention_days=30)
     stream = bind(bucket="research")

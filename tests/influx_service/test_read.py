@@ -146,6 +146,9 @@ class TestPlots:
         answer = influx.call("GET", "/timeseries/plot", clinician, query_string=parameters, headers=headers)
         assert answer.status_code == 200
 
+    def test_a_mark_needs_its_time(self, influx, clinician, written):
+        assert self.plot(influx, clinician, written, mark="Taquicardia").status_code == 400
+
     def test_a_strip_is_bounded(self, influx, clinician, written):
         answer = self.plot(influx, clinician, written, seconds=61)
         assert (answer.status_code, answer.json["error"]["id"]) == (400, "HG-TSR-003")
