@@ -5,13 +5,14 @@ cd "$(dirname "${BASH_SOURCE[0]}")"
 
 usage() {
     cat <<'TEXT'
-Usage: ./start_services.sh [--native | --docker]
+Usage: ./start_services.sh [--native | --docker | --prepare-only]
 
 Makes .env with fresh secrets if it is missing, starts PostgreSQL, Redis, RabbitMQ, a mail catcher, the gateway,
 eleven services and their workers, waits until all are ready, and prints their addresses and the first login.
 
   --native   on this machine itself (as root on Debian it installs what is missing)
   --docker   in containers with Docker Compose
+  --prepare-only  install what the native runtime and the tests need, and start nothing
   (neither)  Docker Compose where docker-compose.yml and a Docker engine are there, else --native
 
 PYTHON=/path/to/python3   the Python (3.11 or newer) that .venv is made with
@@ -106,6 +107,7 @@ for argument in "$@"; do
     case $argument in
         --native) mode=native ;;
         --docker) mode=docker ;;
+        --prepare-only) mode=install ;;
         -h | --help)
             usage
             exit 0
@@ -127,4 +129,8 @@ fi
 exec 9<start_services.sh
 flock --nonblock 9 || refuse "another ./start_services.sh is under way here: wait for it."
 install_packages
-.venv/bin/python -m ops.native start 9>&-
+if [[ $mode == install ]]; then
+    .venv/bin/python -m ops.native install 9>&-
+else
+    .venv/bin/python -m ops.native start 9>&-
+fi

@@ -37,7 +37,7 @@ def built_services() -> list[str]:
 
 
 def apis_of(service: str) -> list[Api]:
-    """The endpoint groups of a service: every `Api` of its `routes.py`, and of `<group>_routes.py` where it was split."""
+    """The endpoint groups of a service: every `Api` in `routes.py`, or in `<group>_routes.py` where it was split."""
     package = package_of(service)
     names = [path.stem for path in sorted((ROOT / package).glob("*routes.py"))]
     modules = [importlib.import_module(f"{package}.{name}") for name in names]
@@ -172,7 +172,8 @@ def _operation(endpoint: Endpoint) -> dict[str, Any]:
 def _success(endpoint: Endpoint) -> dict[str, Any]:
     schema = endpoint.item_schema
     if schema is None:
-        return {"description": "Done" if endpoint.returns is None else "A document"}
+        kinds = {204: "Done", 302: "Elsewhere, as `Location` says"}
+        return {"description": kinds.get(endpoint.status, "A document")}
     data: dict[str, Any] = {"type": "array", "items": type(schema)} if isinstance(endpoint.returns, PageOf) else {}
     properties: dict[str, Any] = {"status": {"const": "success"}, "data": data or type(schema)}
     if isinstance(endpoint.returns, PageOf):

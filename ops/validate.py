@@ -237,11 +237,11 @@ def run(client: Client) -> Iterator[Result]:
 def _health(client: Client, formatted: Formatted) -> list[tuple[str, str]]:
     answer = client.send("GET", "/gateway/health", headers={"Accept": f"application/{formatted.name}"})
     if formatted.name == "json":
-        services = {item["service"]: item["state"] for item in answer.json()["data"]["services"]}
+        services = {item["name"]: item["state"] for item in answer.json()["data"]["services"]}
     else:
         root = ElementTree.fromstring(answer.data)
         items = root.findall("data/services/item")
-        services = {item.findtext("service") or "": item.findtext("state") or "" for item in items}
+        services = {item.findtext("name") or "": item.findtext("state") or "" for item in items}
     return [("gateway", "up"), *((name, services.get(name, "missing")) for name in SERVICES)]
 
 

@@ -1,4 +1,4 @@
-"""`python -m ops.native start|stop|status|purge|mail|logs|run`."""
+"""`python -m ops.native install|start|stop|status|purge|mail|logs|run`."""
 
 from __future__ import annotations
 
@@ -25,8 +25,10 @@ def confirmed(assume_yes: bool) -> bool:
 
 
 def parser() -> argparse.ArgumentParser:
+    """The command line."""
     top = argparse.ArgumentParser(prog="python -m ops.native", description="HeartGuard on this machine.")
     commands = top.add_subparsers(dest="command", required=True)
+    commands.add_parser("install", help="install the servers that are missing; start nothing")
     commands.add_parser("start", help="bring everything up; changes nothing where it is up")
     stop = commands.add_parser("stop", help="stop everything, keep the data")
     stop.add_argument("--purge", action="store_true", help="delete the data as well")
@@ -46,12 +48,15 @@ def parser() -> argparse.ArgumentParser:
 
 
 def main(arguments: list[str]) -> int:
+    """Run the command line; returns the exit status."""
     if arguments[:1] == ["run"] and len(arguments) > 1:  # its options are the command's own
         chosen = argparse.Namespace(command="run", words=arguments[2 if arguments[1] == "--" else 1 :])
     else:
         chosen = parser().parse_args(arguments)
     try:
-        if chosen.command == "start":
+        if chosen.command == "install":
+            runtime.install()
+        elif chosen.command == "start":
             runtime.start()
         elif chosen.command in ("stop", "purge"):
             purge = chosen.command == "purge" or chosen.purge

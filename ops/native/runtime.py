@@ -7,6 +7,7 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -63,6 +64,13 @@ def locked(state: Path) -> Iterator[None]:
 
 
 # -- start
+
+
+def install() -> None:
+    """Install the servers that are missing and start nothing: what the tests need of a machine."""
+    with tempfile.NamedTemporaryFile(prefix="heartguard-apt-", suffix=".log", delete=False) as log:
+        packages.ensure({item.server for item in packages.REQUIREMENTS}, Path(log.name))
+    Path(log.name).unlink()
 
 
 def start() -> None:
