@@ -47,7 +47,8 @@ class Entity:
 
     @declared_attr.directive
     def __mapper_args__(cls) -> dict[str, Any]:
-        return {"version_id_col": cls.version}
+        # Eager: an answer is rendered after the commit where a view opens its transactions itself.
+        return {"version_id_col": cls.version, "eager_defaults": True}
 
 
 class Scope(Enum):

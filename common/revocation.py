@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import time
+import math
 
 import redis
 import structlog
@@ -38,17 +38,22 @@ class Revocations:
             log.info("revocation.redis_back")
         return bool(token or session or (user is not None and claims.issued_at * 1000 < int(user)))
 
-    def revoke_token(self, token_id: str) -> None:
-        """Refuse one access token from now on."""
-        self._redis.set(f"revoked:token:{token_id}", 1, ex=ACCESS_SECONDS)
+    def revoke(self, subject: str, before: float | None = None) -> None:
+        """Refuse the access tokens of `subject`: `token:<jti>`, `session:<id>`, or `user:<id>` with `before`.
 
-    def revoke_session(self, session_id: str) -> None:
-        """Refuse every access token of a session from now on."""
-        self._redis.set(f"revoked:session:{session_id}", 1, ex=ACCESS_SECONDS)
+        Of a user those are refused that were issued before `before` (unix seconds); later ones count.
+        Raises RedisError: whoever revokes must know that it did not get through.
+        """
+        value = 1 if before is None else math.ceil(before * 1000) + 1  # `iat` is rounded to a millisecond
+        self._redis.set(f"revoked:{subject}", value, ex=ACCESS_SECONDS)
 
-    def revoke_user(self, subject: str) -> None:
-        """Refuse every access token that the user holds now; later ones count."""
-        self._redis.set(f"revoked:user:{subject}", int(time.time() * 1000), ex=ACCESS_SECONDS)
+    def is_complete(self) -> bool:
+        """False when Redis came back without what it had been told; raises RedisError."""
+        return bool(self._redis.exists("revoked:complete"))
+
+    def mark_complete(self) -> None:
+        """Say that Redis knows of every revocation; raises RedisError."""
+        self._redis.set("revoked:complete", 1)
 
 
 def keys_of(claims: Claims) -> list[str]:

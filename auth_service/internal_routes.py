@@ -1,0 +1,33 @@
+"""Endpoints for the other services and the gateway."""
+
+from auth_service import credentials, queries
+from auth_service.schemas import ContactsIn, ContactsOut, LetterOut, RevocationOut, RevocationQuery
+from common.api import Api, Tenancy
+from common.permissions import INTERNAL
+
+api = Api("internal")
+
+
+@api.get(
+    "/internal/revocations/{token_id}",
+    permission=INTERNAL,
+    query=RevocationQuery,
+    returns=RevocationOut,
+    tenancy=Tenancy.ALL,
+)
+def get_revocation(session, token_id, query):
+    """Say whether an access token was revoked: the truth, for when Redis is away."""
+    subjects = [f"token:{token_id}", f"session:{query['session_id']}", f"user:{query['subject']}"]
+    return {"revoked": queries.is_revoked(session, subjects, query["issued_at"])}
+
+
+@api.post("/internal/contacts", permission=INTERNAL, body=ContactsIn, returns=ContactsOut)
+def find_contacts(session, caller, body):
+    """Find the addresses and languages of users of an organisation."""
+    return {"contacts": queries.find_contacts(session, caller, **body)}
+
+
+@api.get("/internal/account-mails/{account_mail_id}", permission=INTERNAL, returns=LetterOut, tenancy=Tenancy.ALL)
+def get_letter(session, vault, account_mail_id):
+    """Get what a letter about an account says; 404 once it is not to be sent any more."""
+    return credentials.find_letter(session, vault, account_mail_id)

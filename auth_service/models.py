@@ -1,0 +1,213 @@
+"""Tables of the auth service. A token, code or password is only ever here as a hash or sealed."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import BigInteger, CheckConstraint, ForeignKey, Index, LargeBinary, String, func
+from sqlalchemy.orm import Mapped, mapped_column, relationship
+
+from common.database import Entity, service_base
+
+ACTIVE, BLOCKED, PENDING = USER_STATUSES = ("active", "blocked", "pending")
+PLATFORMS = ("android", "ios", "web")
+SERVICE_STATUSES = ("up", "down", "error", "degraded")
+LANGUAGES = ("es", "en")
+PASSWORD_RESET, PASSWORD_CHANGED = MAIL_KINDS = ("password_reset", "password_changed")
+
+Base = service_base()
+
+
+def one_of(column: str, values: tuple[str, ...]) -> CheckConstraint:
+    """A check that `column` holds one of `values`."""
+    return CheckConstraint(f"{column} IN ({', '.join(repr(value) for value in values)})", name=column)
+
+
+class _Catalogue:
+    """Mixin of a fixed list: a code and what people read."""
+
+    code: Mapped[str] = mapped_column(String(20), primary_key=True)
+    label_es: Mapped[str] = mapped_column(String(60))
+    label_en: Mapped[str] = mapped_column(String(60))
+
+
+class UserStatus(_Catalogue, Base):
+    """What an account may be."""
+
+    __tablename__ = "user_statuses"
+
+
+class Platform(_Catalogue, Base):
+    """Where a client runs."""
+
+    __tablename__ = "platforms"
+
+
+class ServiceStatus(_Catalogue, Base):
+    """How a service may fare."""
+
+    __tablename__ = "service_statuses"
+
+
+class Permission(Base):
+    """A `resource:action` of common.permissions."""
+
+    __tablename__ = "permissions"
+
+    code: Mapped[str] = mapped_column(String(40), primary_key=True)
+
+
+class RolePermission(Base):
+    """A permission in a role."""
+
+    __tablename__ = "role_permission"
+
+    role_id: Mapped[UUID] = mapped_column(ForeignKey("roles.id", ondelete="CASCADE"), primary_key=True)
+    permission: Mapped[str] = mapped_column(ForeignKey("permissions.code"), primary_key=True)
+
+
+class Role(Entity, Base):
+    """A named set of permissions; a built-in one cannot be deleted."""
+
+    __tablename__ = "roles"
+
+    code: Mapped[str] = mapped_column(String(40), unique=True)
+    name: Mapped[str] = mapped_column(String(100))
+    built_in: Mapped[bool] = mapped_column(default=False)
+    grants: Mapped[list[RolePermission]] = relationship(lazy="selectin", cascade="all, delete-orphan")
+
+    @property
+    def permissions(self) -> list[str]:
+        """The codes of its permissions, sorted."""
+        return sorted(grant.permission for grant in self.grants)
+
+
+class UserRole(Base):
+    """A role that a user holds."""
+
+    __tablename__ = "user_roles"
+
+    user_id: Mapped[UUID] = mapped_column(ForeignKey("users.id", ondelete="CASCADE"), primary_key=True)
+    role_id: Mapped[UUID] = mapped_column(ForeignKey("roles.id"), primary_key=True, index=True)
+
+
+class User(Entity, Base):
+    """An account; without `org_id` it belongs to no organisation (superadmin, self-registered patient)."""
+
+    __tablename__ = "users"
+    __table_args__ = (one_of("language", LANGUAGES), Index("ix_users_org_id_id", "org_id", "id"))
+
+    org_id: Mapped[UUID | None]
+    email: Mapped[str] = mapped_column(String(150), unique=True)
+    name: Mapped[str] = mapped_column(String(100))
+    password_hash: Mapped[str] = mapped_column(String(200))
+    status: Mapped[str] = mapped_column(ForeignKey("user_statuses.code"), default=ACTIVE)
+    language: Mapped[str] = mapped_column(String(2), default="es")
+    totp_sealed: Mapped[bytes | None] = mapped_column(LargeBinary)
+    totp_confirmed_at: Mapped[datetime | None]
+    totp_last_step: Mapped[int | None] = mapped_column(BigInteger)
+    held: Mapped[list[Role]] = relationship(secondary="user_roles", lazy="selectin")
+
+    @property
+    def roles(self) -> list[str]:
+        """The codes of the user's roles, sorted."""
+        return sorted(role.code for role in self.held)
+
+    @property
+    def permissions(self) -> list[str]:
+        """The codes of what the user may do, sorted."""
+        return sorted({permission for role in self.held for permission in role.permissions})
+
+    @property
+    def second_factor(self) -> bool:
+        """True when logging in needs a code besides the password."""
+        return self.totp_confirmed_at is not None
+
+    def change(self, **values: Any) -> list[str]:
+        """Set the given fields; returns the names of those that changed."""
+        changed = [name for name, value in values.items() if getattr(self, name) != value]
+        for name in changed:
+            setattr(self, name, values[name])
+        return changed
+
+
+class RecoveryCode(Base):
+    """The keyed hash of an unused code that stands in for the second factor once."""
+
+    __tablename__ = "recovery_codes"
+
+    user_id: Mapped[UUID] = mapped_column(ForeignKey("users.id", ondelete="CASCADE"), primary_key=True)
+    code_hash: Mapped[bytes] = mapped_column(LargeBinary, primary_key=True)
+
+
+class UserSession(Entity, Base):
+    """One login and all the refresh tokens that follow from it: a family that lives and is revoked as one."""
+
+    __tablename__ = "sessions"
+
+    user_id: Mapped[UUID] = mapped_column(ForeignKey("users.id", ondelete="CASCADE"), index=True)
+    org_id: Mapped[UUID | None]
+    platform: Mapped[str | None] = mapped_column(ForeignKey("platforms.code"))
+    user_agent: Mapped[str | None] = mapped_column(String(200))
+    ip: Mapped[str | None] = mapped_column(String(45))
+    last_used_at: Mapped[datetime] = mapped_column(server_default=func.now())
+    expires_at: Mapped[datetime]
+    revoked_at: Mapped[datetime | None]
+
+
+class RefreshToken(Base):
+    """A refresh token's SHA-256; `successor_sealed` opens only with the token itself (see tokens.py)."""
+
+    __tablename__ = "refresh_tokens"
+
+    token_hash: Mapped[bytes] = mapped_column(LargeBinary, primary_key=True)
+    session_id: Mapped[UUID] = mapped_column(ForeignKey("sessions.id", ondelete="CASCADE"), index=True)
+    issued_at: Mapped[datetime]
+    expires_at: Mapped[datetime] = mapped_column(index=True)
+    used_at: Mapped[datetime | None]
+    revoked_at: Mapped[datetime | None]
+    successor_sealed: Mapped[bytes | None] = mapped_column(LargeBinary)
+    client_id: Mapped[str | None] = mapped_column(String(100))
+    device_fingerprint: Mapped[str | None] = mapped_column(String(200))
+    ip: Mapped[str | None] = mapped_column(String(45))
+
+
+class Revocation(Base):
+    """Access tokens that no longer count: those of `subject`, and with `before` only those issued until then.
+
+    `subject` is `token:<jti>`, `session:<id>` or `user:<id>`. Rows live as long as an access token can.
+    """
+
+    __tablename__ = "revocations"
+
+    id: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=True)
+    subject: Mapped[str] = mapped_column(String(60), index=True)
+    before: Mapped[datetime | None]
+    created_at: Mapped[datetime] = mapped_column(server_default=func.now(), index=True)
+    mirrored: Mapped[bool] = mapped_column(default=False)
+
+
+class LoginFailures(Base):
+    """Failures since `since` from one source: an account, or an account on a device it knows."""
+
+    __tablename__ = "login_failures"
+
+    source: Mapped[bytes] = mapped_column(LargeBinary, primary_key=True)
+    count: Mapped[int]
+    since: Mapped[datetime] = mapped_column(index=True)
+    locked_until: Mapped[datetime | None]
+
+
+class AccountMail(Entity, Base):
+    """A letter about an account, which notification_service sends; `used_at` is set when its link was followed."""
+
+    __tablename__ = "account_mails"
+    __table_args__ = (one_of("kind", MAIL_KINDS),)
+
+    user_id: Mapped[UUID] = mapped_column(ForeignKey("users.id", ondelete="CASCADE"), index=True)
+    org_id: Mapped[UUID | None]
+    kind: Mapped[str] = mapped_column(String(20))
+    expires_at: Mapped[datetime] = mapped_column(index=True)
+    used_at: Mapped[datetime | None]

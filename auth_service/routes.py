@@ -1,0 +1,153 @@
+"""Endpoints that everybody uses for their own account and sessions.
+
+Each works on the caller's own rows, whatever the organisation: hence Tenancy.ALL. Views that hash a password open
+their transactions themselves, because hashing takes longer than a row may stay locked.
+"""
+
+from auth_service import actions, credentials, queries, second_factor, sign_in
+from auth_service.passwords import require_strong
+from auth_service.schemas import (
+    CodeIn,
+    EnrolmentOut,
+    LoginIn,
+    MeOut,
+    PasswordChangeIn,
+    PasswordForgottenIn,
+    PasswordIn,
+    PasswordResetIn,
+    RecoveryCodesOut,
+    RefreshIn,
+    RegistrationIn,
+    SecondFactorOff,
+    SessionOut,
+    SignedInOut,
+    UserOut,
+)
+from common.api import Api, Tenancy, page_of
+from common.database import ALL_ORGANIZATIONS
+from common.pagination import PageFilter
+from common.permissions import AUTHENTICATED, PUBLIC
+
+api = Api("account")
+
+
+@api.post(
+    "/auth/register",
+    permission=PUBLIC,
+    body=RegistrationIn,
+    returns=UserOut,
+    creates="/auth/users/{id}",
+    tenancy=Tenancy.ALL,
+    rate_class="login",
+)
+def register(database, caller, hasher, body):
+    """Register as a patient."""
+    require_strong(body["password"], body["email"], body["name"])
+    password_hash = hasher.hash(body.pop("password"))
+    with database.transaction(ALL_ORGANIZATIONS) as session:
+        return actions.register_user(session, caller, password_hash=password_hash, **body)
+
+
+@api.post("/auth/login", permission=PUBLIC, body=LoginIn, returns=SignedInOut, tenancy=Tenancy.ALL, rate_class="login")
+def log_in(database, caller, hasher, vault, signer, body):
+    """Log in."""
+    return sign_in.log_in(database, caller, hasher, vault, signer, **body)
+
+
+@api.post(
+    "/auth/refresh", permission=PUBLIC, body=RefreshIn, returns=SignedInOut, tenancy=Tenancy.ALL, rate_class="login"
+)
+def refresh(database, caller, signer, body):
+    """Exchange a refresh token for new tokens."""
+    return sign_in.renew(database, caller, signer, **body)
+
+
+@api.post("/auth/logout", permission=AUTHENTICATED, tenancy=Tenancy.ALL)
+def log_out(session, caller):
+    """Close this session."""
+    actions.log_out(session, caller)
+
+
+@api.post("/auth/logout-all", permission=AUTHENTICATED, tenancy=Tenancy.ALL)
+def log_out_everywhere(session, caller):
+    """Close all of the caller's sessions."""
+    actions.log_out_everywhere(session, caller)
+
+
+@api.get("/auth/me", permission=AUTHENTICATED, returns=MeOut, tenancy=Tenancy.ALL)
+def get_me(session, caller):
+    """Get the caller's own account."""
+    return queries.get_self(session, caller)
+
+
+@api.get("/auth/sessions", permission=AUTHENTICATED, query=PageFilter, returns=page_of(SessionOut), tenancy=Tenancy.ALL)
+def list_sessions(session, caller, query):
+    """List the caller's live sessions."""
+    return queries.find_sessions(session, caller, **query)
+
+
+@api.delete("/auth/sessions/{session_id}", permission=AUTHENTICATED, tenancy=Tenancy.ALL)
+def close_session(session, caller, session_id):
+    """Close one of the caller's sessions."""
+    actions.close_session(session, caller, session_id)
+
+
+# --- credentials -----------------------------------------------------------------------------------------------------
+
+
+@api.post(
+    "/auth/password/change",
+    permission=AUTHENTICATED,
+    body=PasswordChangeIn,
+    tenancy=Tenancy.ALL,
+    rate_class="login",
+)
+def change_password(database, caller, hasher, vault, body):
+    """Change the caller's password and close their other sessions."""
+    credentials.change_password(database, caller, hasher, vault, **body)
+
+
+@api.post("/auth/password/forgot", permission=PUBLIC, body=PasswordForgottenIn, tenancy=Tenancy.ALL, rate_class="login")
+def forgot_password(session, caller, body):
+    """Have a link mailed with which the password can be set anew."""
+    credentials.request_reset(session, caller, **body)
+
+
+@api.post("/auth/password/reset", permission=PUBLIC, body=PasswordResetIn, tenancy=Tenancy.ALL, rate_class="login")
+def reset_password(database, caller, hasher, vault, body):
+    """Set a new password with the token from the letter."""
+    credentials.reset_password(database, caller, hasher, vault, **body)
+
+
+@api.post(
+    "/auth/totp/enrol",
+    permission=AUTHENTICATED,
+    body=PasswordIn,
+    returns=EnrolmentOut,
+    tenancy=Tenancy.ALL,
+    rate_class="login",
+)
+def enrol_second_factor(database, caller, hasher, vault, body):
+    """Get a secret for an authenticator app; it counts once a first code confirms it."""
+
+    def enrol(session, caller, user):
+        return second_factor.enrol(session, caller, vault, user)
+
+    return credentials.with_own_password(database, caller, hasher, vault, body["password"], enrol)
+
+
+@api.post("/auth/totp/confirm", permission=AUTHENTICATED, body=CodeIn, returns=RecoveryCodesOut, tenancy=Tenancy.ALL)
+def confirm_second_factor(session, caller, vault, body):
+    """Switch the second factor on with a first code."""
+    user = queries.get_self(session, caller, lock=True)
+    return {"recovery_codes": second_factor.confirm(session, caller, vault, user, **body)}
+
+
+@api.post("/auth/totp/disable", permission=AUTHENTICATED, body=SecondFactorOff, tenancy=Tenancy.ALL, rate_class="login")
+def disable_second_factor(database, caller, hasher, vault, body):
+    """Go without the second factor from now on."""
+
+    def disable(session, caller, user):
+        return second_factor.disable(session, caller, vault, user, body["code"])
+
+    credentials.with_own_password(database, caller, hasher, vault, body["password"], disable)

@@ -1,0 +1,247 @@
+"""Proving who one is, and the sessions that follow: opened, renewed by rotation, revoked.
+
+Rows are locked in one order: user, session, refresh token. Whatever changes what a user may do locks the user first,
+so that no access token with the old permissions is made after the revocation of those that exist.
+
+Where a refusal leaves a trace that must be committed, the error is returned from the transaction and raised after it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from typing import Any, TypeVar
+
+from sqlalchemy import ColumnElement, select, update
+from sqlalchemy.orm import Session
+
+from auth_service import queries, second_factor, throttle, tokens
+from auth_service.errors import AccountInactive, BadCredentials, RefreshTokenReused, SecondFactorRequired
+from auth_service.models import ACTIVE, RefreshToken, Revocation, User, UserSession
+from auth_service.passwords import PasswordHasher
+from auth_service.vault import Vault
+from common.auth import ACCESS_SECONDS, Caller, TokenSigner
+from common.database import ALL_ORGANIZATIONS, Database, notify
+from common.errors import ApiError, InvalidToken
+from common.outbox import record
+
+REFRESH_LIFETIME = timedelta(days=7)
+# An answer lost on the way must not log a phone out: for so long a used token brings the same successor again.
+REPLAY_WINDOW = timedelta(seconds=10)
+MIRROR = "revocations"
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class SignedIn:
+    """What a client gets: tokens, and who it is."""
+
+    access_token: str
+    refresh_token: str
+    user: User
+    device_token: str | None = None
+    token_type: str = "Bearer"
+    expires_in: int = ACCESS_SECONDS
+
+
+# --- proving ---------------------------------------------------------------------------------------------------------
+
+
+def log_in(
+    database: Database,
+    caller: Caller,
+    hasher: PasswordHasher,
+    vault: Vault,
+    signer: TokenSigner,
+    *,
+    email: str,
+    password: str,
+    code: str | None = None,
+    device_token: str | None = None,
+    platform: str | None = None,
+    **client: Any,
+) -> SignedIn:
+    """Open a session.
+
+    Raises BadCredentials, AccountLocked, AccountInactive, SecondFactorRequired.
+    """
+
+    def open_session(session: Session, caller: Caller, user: User) -> SignedIn | ApiError:
+        if user.second_factor and code is None:
+            return SecondFactorRequired()
+        if user.second_factor and not second_factor.is_proved(session, vault, user, code):
+            return BadCredentials()
+        family = UserSession(
+            user_id=user.id,
+            org_id=user.org_id,
+            platform=platform,
+            user_agent=caller.user_agent,
+            ip=caller.ip,
+            expires_at=datetime.now(UTC) + REFRESH_LIFETIME,
+        )
+        session.add(family)
+        session.flush()
+        token = tokens.new_token()
+        session.add(_refresh_token(family, token, caller, **client))
+        record(session, caller, "session.opened", family)
+        device = throttle.new_device_token(vault, user.email)
+        return SignedIn(_access_token(signer, user, family), token, user, device)
+
+    return with_password(database, caller, hasher, vault, email, password, open_session, device_token)
+
+
+def with_password(
+    database: Database,
+    caller: Caller,
+    hasher: PasswordHasher,
+    vault: Vault,
+    email: str,
+    password: str,
+    then: Callable[[Session, Caller, User], T | ApiError],
+    device_token: str | None = None,
+) -> T:
+    """Prove the password of an account, then run `then(session, caller, user)` with the user locked.
+
+    One hash is computed whether the account exists or not, outside a transaction.
+    Raises BadCredentials, AccountLocked, AccountInactive, and the error that `then` returns.
+    """
+    source = throttle.source_of(vault, email, device_token)
+    with database.transaction(ALL_ORGANIZATIONS, technical=True) as session:
+        throttle.require_open(session, source)
+        user = queries.find_user_by_email(session, email)
+        stored = user.password_hash if user else None
+    proved = hasher.verify(stored, password)
+    renewed = hasher.hash(password) if proved and stored and hasher.is_outdated(stored) else None
+    with database.transaction(ALL_ORGANIZATIONS) as session:
+        user = queries.find_user_by_email(session, email, lock=True)
+        if user is not None:
+            caller = replace(caller, org_id=user.org_id)
+        throttle.require_open(session, source)
+        if user is None or not proved or user.password_hash != stored:
+            outcome = _refuse(session, caller, vault, email, user, source)
+        elif user.status != ACTIVE:
+            record(session, caller, "login.refused", user, {"status": user.status})
+            outcome = AccountInactive()
+        else:
+            if renewed is not None:
+                user.password_hash = renewed
+            outcome = then(session, replace(caller, subject=str(user.id)), user)
+            if isinstance(outcome, BadCredentials):
+                outcome = _refuse(session, caller, vault, email, user, source)
+            elif not isinstance(outcome, ApiError):
+                throttle.forgive(session, source)
+    if isinstance(outcome, ApiError):
+        raise outcome
+    return outcome
+
+
+def _refuse(
+    session: Session, caller: Caller, vault: Vault, email: str, user: User | None, source: bytes
+) -> BadCredentials:
+    """Count and record a failure; the address itself is not written, its keyed hash tells attempts apart."""
+    account = {"account": vault.digest("account", email).hex()[:16]}
+    record(session, caller, "login.failed", user or "users", account)
+    if throttle.count_failure(session, source):
+        record(session, caller, "login.locked", user or "users", account)
+    return BadCredentials()
+
+
+# --- renewing --------------------------------------------------------------------------------------------------------
+
+
+def renew(database: Database, caller: Caller, signer: TokenSigner, refresh_token: str) -> SignedIn:
+    """Exchange a refresh token for its successor and a fresh access token.
+
+    Raises InvalidToken, and RefreshTokenReused after the session has been revoked.
+    """
+    with database.transaction(ALL_ORGANIZATIONS) as session:
+        outcome = _rotate(session, caller, signer, refresh_token)
+    if isinstance(outcome, ApiError):
+        raise outcome
+    return outcome
+
+
+def _rotate(session: Session, caller: Caller, signer: TokenSigner, token: str) -> SignedIn | ApiError:
+    key = tokens.hash_of(token)
+    owner = session.execute(
+        select(UserSession.user_id, UserSession.id)
+        .join(RefreshToken, RefreshToken.session_id == UserSession.id)
+        .where(RefreshToken.token_hash == key)
+    ).one_or_none()
+    if owner is None:
+        return InvalidToken()
+    user = session.get(User, owner.user_id, with_for_update={"read": True})
+    family = session.get(UserSession, owner.id, with_for_update=True)
+    held = session.get(RefreshToken, key)
+    now = datetime.now(UTC)
+    if user is None or family is None or held is None or family.revoked_at is not None or held.expires_at <= now:
+        return InvalidToken()
+    caller = replace(caller, subject=str(user.id), org_id=family.org_id, session_id=str(family.id))
+    if held.used_at is None:  # nobody else is at it: the session is locked
+        successor = tokens.new_token()
+        held.used_at, held.successor_sealed = now, tokens.seal_successor(token, successor)
+        family.last_used_at, family.expires_at, family.ip = now, now + REFRESH_LIFETIME, caller.ip
+        client = {"client_id": held.client_id, "device_fingerprint": held.device_fingerprint}
+        session.add(_refresh_token(family, successor, caller, **client))
+        record(session, caller, "session.renewed", family)
+        return SignedIn(_access_token(signer, user, family), successor, user)
+    if held.successor_sealed is not None and held.used_at + REPLAY_WINDOW > now:
+        return SignedIn(_access_token(signer, user, family), tokens.open_successor(token, held.successor_sealed), user)
+    revoke_sessions(session, UserSession.id == family.id)
+    record(session, caller, "session.reuse_detected", family)
+    return RefreshTokenReused()
+
+
+def _refresh_token(family: UserSession, token: str, caller: Caller, **client: Any) -> RefreshToken:
+    now = datetime.now(UTC)
+    return RefreshToken(
+        token_hash=tokens.hash_of(token),
+        session_id=family.id,
+        issued_at=now,
+        expires_at=now + REFRESH_LIFETIME,
+        ip=caller.ip,
+        **client,
+    )
+
+
+def _access_token(signer: TokenSigner, user: User, family: UserSession) -> str:
+    return signer.sign(
+        str(user.id),
+        seconds=ACCESS_SECONDS,
+        org_id=family.org_id,
+        roles=user.roles,
+        permissions=user.permissions,
+        session_id=str(family.id),
+    )
+
+
+# --- revoking --------------------------------------------------------------------------------------------------------
+
+
+def revoke_sessions(session: Session, *which: ColumnElement[bool]) -> int:
+    """Revoke the live sessions that `which` selects, with their refresh and access tokens; returns how many."""
+    now = datetime.now(UTC)
+    families = session.scalars(
+        update(UserSession)
+        .where(UserSession.revoked_at.is_(None), *which)
+        .values(revoked_at=now)
+        .returning(UserSession.id)
+        .execution_options(synchronize_session=False)
+    ).all()
+    session.execute(
+        update(RefreshToken)
+        .where(RefreshToken.session_id.in_(families), RefreshToken.revoked_at.is_(None))
+        .values(revoked_at=now)
+        .execution_options(synchronize_session=False)
+    )
+    session.add_all(Revocation(subject=f"session:{family}") for family in families)
+    notify(session, MIRROR)
+    return len(families)
+
+
+def revoke_access(session: Session, user: User) -> None:
+    """Refuse the access tokens that a locked user holds now: the client must renew them and gets new claims."""
+    session.add(Revocation(subject=f"user:{user.id}", before=datetime.now(UTC)))
+    notify(session, MIRROR)
