@@ -74,6 +74,13 @@ class Raw:
 
 
 @dataclass(frozen=True)
+class Redirect:
+    """An answer that sends the client to another address, this once (302)."""
+
+    location: str
+
+
+@dataclass(frozen=True)
 class Endpoint:
     """One declaration: where, who may, what goes in and out."""
 
@@ -83,7 +90,7 @@ class Endpoint:
     permission: Permission | Door
     body: type[Schema] | None
     query: type[Schema] | None
-    returns: type[Schema] | PageOf | type[Raw] | None
+    returns: type[Schema] | PageOf | type[Raw] | type[Redirect] | None
     creates: str | None
     tenancy: Tenancy
     rate_class: str
@@ -115,6 +122,8 @@ class Endpoint:
         """The status of success."""
         if self.creates is not None:
             return 201
+        if self.returns is Redirect:
+            return 302
         return 204 if self.returns is None else 200
 
     @cached_property
@@ -155,7 +164,7 @@ class Api:
         permission: Permission | Door,
         body: type[Schema] | None = None,
         query: type[Schema] | None = None,
-        returns: type[Schema] | PageOf | type[Raw] | None = None,
+        returns: type[Schema] | PageOf | type[Raw] | type[Redirect] | None = None,
         creates: str | None = None,
         tenancy: Tenancy = Tenancy.ORGANIZATION,
         rate_class: str | None = None,
@@ -347,6 +356,8 @@ def _respond(endpoint: Endpoint, result: Any, media_type: str) -> Response:
     headers: dict[str, str] = {}
     if isinstance(result, Raw):
         return Response(result.body, 200, {"Content-Type": result.content_type, **result.headers})
+    if isinstance(result, Redirect):
+        return Response(status=endpoint.status, headers={"Location": result.location})
     if endpoint.returns is None:
         return Response(status=204)
     schema, meta = endpoint.item_schema, None

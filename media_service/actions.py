@@ -1,0 +1,70 @@
+"""Writes of the media service: one transaction each, with its audit event."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy.orm import Session
+
+from common.auth import Caller
+from common.database import notify
+from common.errors import NotFound
+from common.outbox import record
+from media_service import queries
+from media_service.models import PENDING, MediaAsset, MediaTag
+
+PURGE = "purge"
+
+
+def announce_upload(session: Session, caller: Caller, tags: Sequence[str], **values: Any) -> MediaAsset:
+    """Announce a file that is to come; the caller then gets a link to send it to."""
+    asset = MediaAsset(org_id=caller.org_id, uploaded_by=caller.user_id, **values)
+    asset.tags = [MediaTag(org_id=caller.org_id, tag=tag) for tag in dict.fromkeys(tags)]
+    session.add(asset)
+    details = {name: str(values[name]) for name in ("owner_kind", "owner_id", "content_type", "size_bytes")}
+    record(session, caller, "media.announced", asset, details)
+    return asset
+
+
+def complete_upload(session: Session, caller: Caller, media_id: UUID) -> MediaAsset:
+    """The bytes are in the store and right; a second time changes nothing. Raises NotFound."""
+    asset = queries.get_asset(session, caller, media_id, lock=True)
+    if asset.status == PENDING:
+        record(session, caller, "media.completed", asset, asset.complete())
+    return asset
+
+
+def reject_upload(session: Session, caller: Caller, media_id: UUID) -> None:
+    """The bytes in the store are not what was announced: discard them. Raises NotFound."""
+    _remove(session, caller, queries.get_asset(session, caller, media_id, lock=True), "media.rejected")
+
+
+def remove_asset(session: Session, caller: Caller, media_id: UUID) -> None:
+    """Remove a file; raises NotFound."""
+    _remove(session, caller, queries.get_asset(session, caller, media_id, lock=True), "media.removed")
+
+
+def _remove(session: Session, caller: Caller, asset: MediaAsset, action: str) -> None:
+    asset.remove()
+    record(session, caller, action, asset)
+    notify(session, PURGE)
+
+
+def add_tag(session: Session, caller: Caller, media_id: UUID, tag: str) -> MediaAsset:
+    """Put a tag on a file; a second time is a conflict. Raises NotFound."""
+    asset = queries.get_asset(session, caller, media_id)
+    asset.tags.append(MediaTag(org_id=asset.org_id, tag=tag))
+    record(session, caller, "media.tagged", asset)
+    return asset
+
+
+def remove_tag(session: Session, caller: Caller, media_id: UUID, tag: str) -> None:
+    """Take a tag off a file; raises NotFound."""
+    asset = queries.get_asset(session, caller, media_id)
+    found = next((item for item in asset.tags if item.tag == tag), None)
+    if found is None:
+        raise NotFound
+    asset.tags.remove(found)
+    record(session, caller, "media.untagged", asset)

@@ -1,0 +1,55 @@
+"""Reads of the media service, within the caller's organisation."""
+
+from __future__ import annotations
+
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import Select, or_, select
+from sqlalchemy.orm import Session
+
+from common.auth import Caller
+from common.errors import NotFound
+from common.pagination import Page, paginate
+from media_service.models import READY, MediaAsset, MediaTag
+
+_BOUND_ROLES = frozenset({"caregiver", "patient"})
+_WIDE_ROLES = frozenset({"superadmin", "org_admin", "clinician", "org_viewer"})
+
+
+def visible_assets(caller: Caller) -> Select[Any]:
+    """The organisation's files; caregivers and patients, whose links are not known here, see their own."""
+    statement = select(MediaAsset).where(MediaAsset.org_id == caller.org_id, MediaAsset.removed_at.is_(None))
+    if caller.roles & _BOUND_ROLES and not caller.roles & _WIDE_ROLES:
+        own = or_(MediaAsset.uploaded_by == caller.user_id, MediaAsset.owner_id == caller.user_id)
+        statement = statement.where(own)
+    return statement
+
+
+def get_asset(session: Session, caller: Caller, media_id: UUID, *, lock: bool = False) -> MediaAsset:
+    """One file; raises NotFound."""
+    statement = visible_assets(caller).where(MediaAsset.id == media_id)
+    asset = session.scalar(statement.with_for_update() if lock else statement)
+    if asset is None:
+        raise NotFound
+    return asset
+
+
+def find_assets(
+    session: Session,
+    caller: Caller,
+    limit: int,
+    cursor: str | None,
+    owner_kind: str | None = None,
+    owner_id: UUID | None = None,
+    tag: str | None = None,
+) -> Page:
+    """The files that have arrived, newest first."""
+    statement = visible_assets(caller).where(MediaAsset.status == READY)
+    if owner_kind is not None:
+        statement = statement.where(MediaAsset.owner_kind == owner_kind)
+    if owner_id is not None:
+        statement = statement.where(MediaAsset.owner_id == owner_id)
+    if tag is not None:
+        statement = statement.where(MediaAsset.tags.any(MediaTag.tag == tag))
+    return paginate(session, statement, MediaAsset.id, limit, cursor)
