@@ -49,7 +49,8 @@ def advance(
 ) -> tuple[State, tuple[Transition, ...]]:
     """The state after one window that ended at `ended_at` (data time), and what changed by it.
 
-    Conditions without a finding were not judged: they keep their state. `new_id` is called once an episode.
+    Conditions without a finding were not judged: they keep their state. `limits` are all rows that feed this state,
+    those of the patient (`limits_for`). `new_id` is called once an episode.
     """
     latches = {key: dict(latch) for key, latch in state["latches"].items()}
     findings = {f.condition: f for f in outcome.findings if f.event_type == event_type}

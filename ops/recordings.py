@@ -84,7 +84,7 @@ def _read_csv(path: Path, rate_hz: float | None, channel: str | None) -> Recordi
     index = _column(names[timed:], channel, path) + timed
     try:
         samples = np.array([float(row[index].strip() or "nan") for row in rows[1:]])
-        times = [_seconds(row[0].strip()) for row in rows[1:]] if timed else []
+        times = _seconds([row[0].strip() for row in rows[1:]]) if timed else []
     except (ValueError, IndexError) as problem:
         raise UnreadableRecording(f"{path}: {problem}") from problem
     unit = re.search(r"[\[(](.+?)[\])]", names[index])
@@ -92,11 +92,13 @@ def _read_csv(path: Path, rate_hz: float | None, channel: str | None) -> Recordi
     return _recording(name, unit[1] if unit else "", rate_hz or _rate(times, path), samples)
 
 
-def _seconds(text: str) -> float:
+def _seconds(texts: Sequence[str]) -> list[float]:
+    """Times in seconds from the first one; numbers are seconds already."""
     try:
-        return float(text)
+        return [float(text) for text in texts]
     except ValueError:
-        return datetime.fromisoformat(text).timestamp()
+        times = [datetime.fromisoformat(text) for text in texts]
+        return [(time - times[0]).total_seconds() for time in times]
 
 
 def _rate(times: Sequence[float], path: Path) -> float:

@@ -127,7 +127,7 @@ NEWS2_LIMITS: tuple[Limit, ...] = (
 )
 
 ECG_LIMITS: tuple[Limit, ...] = (
-    Limit("ARRHYTHMIA", "new_af", MEDIUM, "cosen", ">=", -1.1, 35, clears_at=-1.4, clears_s=300,
+    Limit("ARRHYTHMIA", "new_af", MEDIUM, "cosen", ">=", -1.0, 35, clears_at=-1.4, clears_s=300,
           source="Lake and Moorman 2011; limit and persistence measured on AFDB"),
     Limit("ARRHYTHMIA", "tachycardia", MEDIUM, "heart_rate", ">=", 111, 15, clears_at=108, clears_s=30),
     Limit("ARRHYTHMIA", "tachycardia", HIGH, "heart_rate", ">=", 131, 15, clears_at=128, clears_s=30),

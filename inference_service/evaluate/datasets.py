@@ -212,11 +212,12 @@ def _cinc2015_record(folder: Path, row: dict[str, str]) -> Tally:
     tally = Tally(seconds=len(values) / rate)
     fired = False
     for windows, end in ecg_windows(values, names, rate):
+        if end < len(values) / rate - 10:
+            continue
         outcome = ecg_rhythm.infer(windows, PatientContext())
         tally.windows += 1
         tally.abstained += outcome.status is Status.ABSTAIN
-        if end >= len(values) / rate - 10:
-            fired |= any(f.level for f in outcome.findings if f.condition == CONDITION_OF_ALARM[row["alarm"]])
+        fired |= any(f.level for f in outcome.findings if f.condition == CONDITION_OF_ALARM[row["alarm"]])
     true = row["true"] == "1"
     tally.positive_windows, tally.positive_flagged = int(true), int(true and fired)
     tally.negative_windows, tally.negative_flagged = int(not true), int(not true and fired)

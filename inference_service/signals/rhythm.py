@@ -12,7 +12,7 @@ UNSTEADY_SHARE, REGULAR = 0.7, -2.0
 def cosen(rr_s: np.ndarray) -> float:
     """Coefficient of sample entropy, m = 1 (Lake and Moorman 2011); NaN below 12 intervals.
 
-    The quadratic entropy -ln(A/B) + ln(2r), less the log of the mean interval; above about -1.2 the rhythm is
+    The quadratic entropy -ln(A/B) + ln(2r), less the log of the mean interval; above about -1.0 the rhythm is
     irregular as in atrial fibrillation.
     """
     if len(rr_s) < COSEN_MIN_INTERVALS:
