@@ -4,6 +4,7 @@ so that the web process imports it at the first use only."""
 from __future__ import annotations
 
 import math
+import statistics
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
@@ -22,7 +23,7 @@ from inference_service.signals.window import Window
 log = structlog.get_logger()
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-SECOND = timedelta(seconds=1)
+SECOND, MINUTE = timedelta(seconds=1), timedelta(minutes=1)
 TOLERANCE = timedelta(milliseconds=1)  # the wire's times are rounded to microseconds
 Span = tuple[datetime, datetime]
 
@@ -161,6 +162,22 @@ def judge_risk(
     return judged
 
 
+def steady(readings: Sequence[Reading], since: datetime) -> list[Reading]:
+    """The readings from `since` on, each as the median of the minute before it where that holds three or more.
+
+    A score that pages at the first crossing must not hang on one second of a moving finger; a cuff is taken as it is.
+    """
+    steadied, first = [], 0
+    for last, reading in enumerate(readings):
+        while reading.at - readings[first].at >= MINUTE:
+            first += 1
+        minute = [item.value for item in readings[first : last + 1]]
+        if reading.at >= since:
+            value = statistics.median(minute) if len(minute) >= 3 else reading.value
+            steadied.append(Reading(reading.at, value))
+    return steadied
+
+
 def _single(monitor: Any, reading: Reading) -> Window:
     rate = monitor.sample_rate_hz
     return Window(monitor.signal_type, monitor.unit, rate, reading.at, np.array([reading.value]), monitor.channel)
@@ -202,7 +219,7 @@ def gaps_between(spans: Iterable[Span], start: datetime, stop: datetime, toleran
 
 def minute_of(moment: datetime) -> int:
     """Minutes since 1970."""
-    return (moment - EPOCH) // timedelta(minutes=1)
+    return (moment - EPOCH) // MINUTE
 
 
 def _ask(infer: Callable[..., Outcome], windows: Sequence[Window], context: PatientContext, at: datetime) -> Outcome:

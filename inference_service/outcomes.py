@@ -17,12 +17,13 @@ from common.auth import Caller
 from common.outbox import record
 from inference_service.builtin.model import Finding, Level, Outcome, Status
 from inference_service.catalogue import RunningVersion, stage_of
-from inference_service.episodes import Transition, advance, initial_state
+from inference_service.episodes import State, Transition, advance, initial_state
 from inference_service.events import AlertCandidate, InferenceGenerated
 from inference_service.models import Episode, Inference, Monitor
 from inference_service.samples import Reading
 
 SIGNAL_LOST, GENERAL_RISK = "SIGNAL_LOST", "GENERAL_RISK"
+_MOMENT = timedelta(microseconds=1)
 _PAST = {"open": "opened", "escalate": "escalated", "close": "closed"}
 
 
@@ -139,12 +140,17 @@ class Settling:
             self._close(episode, judged[-1], version)
 
     def _advance(self, episode: Episode, item: Any) -> tuple[Transition, ...]:
+        """Step a machine. It passes over what is not newer than what it has seen: of a patient's several streams that
+        measure at the same moment each is news, so there it is told a moment later."""
+        at = item.at
+        if episode.stream_id is None:
+            at = max([at, *(seen + _MOMENT for seen in _seen(episode.state))])
         episode.state, transitions = advance(
             episode.state,
             episode.event_type,
             item.outcome,
             item.limits,
-            ended_at=item.at,
+            ended_at=at,
             now=self._now,
             new_id=lambda: str(uuid7()),
         )
@@ -228,6 +234,11 @@ class Settling:
         entity = f"episodes:{transition.episode_id}"
         action = f"episode.{_PAST[transition.kind]}"
         record(self._session, self._caller, action, entity, details, publish=candidate)
+
+
+def _seen(state: State) -> list[datetime]:
+    """When a machine saw its conditions last."""
+    return [datetime.fromisoformat(latch["seen"]) for latch in state["latches"].values() if latch["seen"]]
 
 
 def headline(outcome: Outcome, event_type: str) -> Finding | None:

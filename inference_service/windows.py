@@ -52,6 +52,19 @@ class Work:
     ended: bool = False
 
 
+@dataclass(frozen=True)
+class Look:
+    """What a stretch of a stream held: outcomes, where there were samples, a vital sign's steadied readings.
+
+    `cut_at` is the last reading, where there were more than one look takes.
+    """
+
+    judged: Sequence[Any]
+    spans: Sequence[tuple[datetime, datetime]]
+    readings: Sequence[samples.Reading] = ()
+    cut_at: datetime | None = None
+
+
 def judge_next(database: Database, client: InternalClient, settings: Settings) -> bool:
     """Do the work of one claim; False when no stream has any."""
     claimed = monitors.claim(database)
@@ -108,16 +121,16 @@ def _judge_live(client: InternalClient, caller: Caller, monitor: Any, context: A
     until = _bound(monitor, reached, monitor.written_until)
     if monitor.step_s:
         until = judging.floor_to(until + judging.TOLERANCE, monitor.step_s)
-    judged, readings, spans = _judge(client, caller, monitor, context, reached, until)
-    if len(readings) == MAX_READINGS:
-        until = spans[-1][1] if monitor.step_s else readings[-1].at + MICROSECOND
-    elif not spans and until < monitor.written_until:
+    look = _judge(client, caller, monitor, context, reached, until)
+    if look.cut_at is not None:
+        until = look.cut_at + (judging.SECOND if monitor.step_s else MICROSECOND)
+    elif not look.spans and until < monitor.written_until:
         until = _find_next(client, caller, monitor, until)
-    gaps += judging.gaps_between(spans, reached, until, _tolerance(monitor))
+    gaps += judging.gaps_between(look.spans, reached, until, _tolerance(monitor))
     values = {"cursor": until, "gaps": _as_json(gaps)}
-    if readings:
-        values |= {"latest_value": readings[-1].value, "latest_at": readings[-1].at}
-    return Work(judged, readings, values)
+    if look.readings:
+        values |= {"latest_value": look.readings[-1].value, "latest_at": look.readings[-1].at}
+    return Work(look.judged, look.readings, values)
 
 
 def _judge_late(client: InternalClient, caller: Caller, monitor: Any, context: Any) -> Work:
@@ -134,13 +147,13 @@ def _judge_late(client: InternalClient, caller: Caller, monitor: Any, context: A
     end = _bound(monitor, start, filled[0][1])
     effect = end + timedelta(seconds=monitor.step_s and judging.ecg_rhythm.MODEL.window_s)
     around = max(monitor.written_from, start - LATE_CONTEXT), min(monitor.cursor, effect + LATE_CONTEXT)
-    judged, readings, spans = _judge(client, caller, monitor, context, *around)
-    if len(readings) == MAX_READINGS:
-        end = min(end, spans[-1][1])
+    look = _judge(client, caller, monitor, context, *around)
+    if look.cut_at is not None:
+        end = min(end, look.cut_at)
     left = [part for gap in gaps for part in judging.gaps_between([(start, end)], *gap, _tolerance(monitor))]
-    left += judging.gaps_between(spans, start, end, _tolerance(monitor))
+    left += judging.gaps_between(look.spans, start, end, _tolerance(monitor))
     more = len(filled) > 1 or end < filled[0][1]
-    return Work(judged, values={"gaps": _as_json(left), "keep_news": more}, late=(start, effect))
+    return Work(look.judged, values={"gaps": _as_json(left), "keep_news": more}, late=(start, effect))
 
 
 def _look_for_news(client: InternalClient, caller: Caller, monitor: Any, context: Any) -> Work:
@@ -165,22 +178,26 @@ def _look_for_news(client: InternalClient, caller: Caller, monitor: Any, context
 # --- reading -------------------------------------------------------------------------------------------------------
 
 
-def _judge(
-    client: InternalClient, caller: Caller, monitor: Any, context: Any, start: datetime, stop: datetime
-) -> tuple[list[Any], list[samples.Reading], list[tuple[datetime, datetime]]]:
-    """Read and judge [start, stop): the outcomes, the readings of a vital sign, and where there were samples."""
+def _judge(client: InternalClient, caller: Caller, monitor: Any, context: Any, start: datetime, stop: datetime) -> Look:
+    """Read and judge [start, stop), with the samples before it that its first windows need."""
     from inference_service import judging
 
     if judging.is_waveform(monitor):
         before = timedelta(seconds=judging.ecg_rhythm.MODEL.window_s)
         stretches = samples.read_waveform(client, caller, monitor.stream_id, start - before, stop)
         spans = [(item.started_at, item.ended_at) for item in stretches if item.ended_at > start]
-        return judging.judge_waveform(monitor, context, stretches, start, stop), [], spans
-    every_s = monitor.step_s or None
-    readings = samples.read_values(client, caller, monitor.stream_id, start, stop, MAX_READINGS, every_s)
+        return Look(judging.judge_waveform(monitor, context, stretches, start, stop), spans)
+    every_s, before = monitor.step_s or None, judging.MINUTE
+    limit = MAX_READINGS + int(before.total_seconds())  # no more than one reading a second
+    found = samples.read_values(client, caller, monitor.stream_id, start - before, stop, limit, every_s)
+    readings = [reading for reading in found if reading.at >= start]
     period = timedelta(seconds=max(monitor.step_s, 1 / monitor.sample_rate_hz))
-    spans = [(reading.at, reading.at + period) for reading in readings]
-    return judging.judge_readings(monitor, context, readings), readings, spans
+    return Look(
+        judging.judge_readings(monitor, context, readings),
+        [(reading.at, reading.at + period) for reading in readings],
+        judging.steady(found, start),
+        cut_at=readings[-1].at if len(found) == limit else None,
+    )
 
 
 def _find_samples(
@@ -249,7 +266,8 @@ def run_once(
         raise NoSamples
     if monitor.step_s:
         end = judging.floor_to(end + judging.TOLERANCE, monitor.step_s)
-    judged, _, _ = _judge(client, caller, monitor, context, end - (monitors.pause(monitor.step_s) or LOOK_AHEAD), end)
+    start = end - (timedelta(seconds=monitor.step_s) or LOOK_AHEAD)
+    judged = _judge(client, caller, monitor, context, start, end).judged
     if not judged:
         raise NoSamples
     versions = running_versions(database)
