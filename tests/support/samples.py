@@ -6,6 +6,7 @@ A route whose parameter has no sample fails tests/architecture/test_foreign_orga
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import UTC, datetime
 from typing import Any
 from uuid import uuid4
 
@@ -14,6 +15,7 @@ from marshmallow import fields as ma
 from sqlalchemy import text
 
 from common import fields
+from common.events import AuditLog
 from tests.support.services import Person, ServiceUnderTest
 
 Samples = dict[str, str]
@@ -63,10 +65,68 @@ def influx(service: ServiceUnderTest, person: Person) -> Samples:
     return {"bucket_id": made(service, person, "/timeseries/buckets", {"name": "investigacion"})["id"]}
 
 
+def organization(service: ServiceUnderTest, person: Person) -> Samples:
+    """The person's organisation itself, with its rules and a contact."""
+    with service.database.transaction(person.org_id, technical=True) as session:  # the API would choose the id
+        for table, columns, values in (
+            ("organizations", "code, name", f"'{uuid4()}', 'Hospital'"),
+            (
+                "org_settings",
+                "org_id, locale, timezone, retention_days, second_factor_required, patient_scope",
+                ":id, 'es', 'UTC', 365, false, 'care_team'",
+            ),
+        ):
+            insert = text(f"INSERT INTO {table} (id, version, {columns}) VALUES (:id, 1, {values})")
+            session.execute(insert, {"id": person.org_id})
+    path = f"/organizations/{person.org_id}/contacts"
+    contact = made(service, person, path, {"name": "Guardia", "phone": "600 000 000"})
+    return {"organization_id": str(person.org_id), "contact_id": contact["id"]}
+
+
+def user(service: ServiceUnderTest, person: Person) -> Samples:
+    """A member of the organisation with a phone."""
+    assert service.call("PATCH", "/users/me", person, json={"display_name": "Ana"}).status_code == 200
+    (membership,) = service.call("GET", "/memberships", person).json["data"]
+    phone = {"platform": "ios", "name": "Mi teléfono", "fingerprint": "installation-1"}
+    device = made(service, person, "/users/me/devices", phone)
+    return {"user_id": str(person.user_id), "membership_id": membership["id"], "device_id": device["id"]}
+
+
+def media(service: ServiceUnderTest, person: Person) -> Samples:
+    """A file with a tag."""
+    media_id = uuid4()
+    with service.database.transaction(person.org_id, technical=True) as session:  # the API would ask for a store
+        for table, columns, values in (
+            (
+                "media_assets",
+                "owner_kind, owner_id, filename, content_type, size_bytes, status",
+                "'patient', :id, 'torax.png', 'image/png', 1, 'ready'",
+            ),
+            ("media_tags", "asset_id, tag", ":id, 'torax'"),
+        ):
+            insert = text(f"INSERT INTO {table} (id, org_id, version, {columns}) VALUES (:id, :org_id, 1, {values})")
+            session.execute(insert, {"id": media_id, "org_id": person.org_id})
+    return {"media_id": str(media_id), "tag": "torax"}
+
+
+def audit(service: ServiceUnderTest, person: Person) -> Samples:
+    """A row of the trail."""
+    event = AuditLog(
+        actor="service:test", action="test.done", entity="test", org_id=person.org_id, ts=datetime.now(UTC)
+    )
+    service.deliver(event, person.org_id)
+    (row,) = service.call("GET", "/audit/logs", person).json["data"]
+    return {"log_id": row["id"]}
+
+
 MAKERS: dict[str, Callable[[ServiceUnderTest, Person], Samples]] = {
     "patient": patient,
     "device": device,
     "influx": influx,
+    "organization": organization,
+    "user": user,
+    "media": media,
+    "audit": audit,
 }
 
 
