@@ -27,7 +27,7 @@ def send_batch(database: Database, client: InternalClient, mailer: Mailer, setti
     claimed = _claim(database, timedelta(seconds=settings.delivery_lease_s))
     with mailer.open() as mail:
         for letter in claimed:
-            caller = service_caller(database.service, None, letter.request_id, letter.traceparent)
+            caller = service_caller(database.service, letter.org_id, letter.request_id, letter.traceparent)
             with structlog.contextvars.bound_contextvars(request_id=letter.request_id):
                 reason, final = _send(client, mail, settings, caller, letter)
                 _mark(database, caller, letter, reason, final)

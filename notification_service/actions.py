@@ -74,6 +74,7 @@ def queue_account_mail(session: Session, caller: Caller, account_mail_id: UUID) 
         return
     mail = AccountMail(
         id=account_mail_id,
+        org_id=caller.org_id,
         status="QUEUED",
         failures=0,
         next_attempt_at=datetime.now(UTC),

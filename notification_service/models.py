@@ -173,5 +173,6 @@ class AccountMail(_Attempts, Entity, Base):
     __tablename__ = "account_mails"
     __table_args__ = (Index("ix_account_mails_due", "next_attempt_at", postgresql_where=text("status = 'QUEUED'")),)
 
+    org_id: Mapped[UUID | None]
     request_id: Mapped[str] = mapped_column(String(128))
     traceparent: Mapped[str] = mapped_column(String(60))

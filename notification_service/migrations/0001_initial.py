@@ -92,6 +92,7 @@ def upgrade() -> None:
         sa.Column("claimed_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column("next_attempt_at", sa.DateTime(timezone=True), nullable=False),
         sa.Column("sent_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("org_id", sa.Uuid(), nullable=True),
         sa.Column("id", sa.Uuid(), nullable=False),
         sa.Column("created_at", sa.DateTime(timezone=True), server_default=sa.text("now()"), nullable=False),
         sa.Column("updated_at", sa.DateTime(timezone=True), server_default=sa.text("now()"), nullable=False),
@@ -166,4 +167,6 @@ def upgrade() -> None:
     )
     op.create_index(op.f("ix_delivery_events_delivery_id"), "delivery_events", ["delivery_id"], unique=False)
     insert_statuses()
-    enable_row_security("notification_requests", "alert_delivery", "delivery_events", "push_devices")
+    enable_row_security("notification_requests", "alert_delivery", "delivery_events", "push_devices", "account_mails")
+    # A user may be in no organisation: their letters are, too.
+    op.execute("CREATE POLICY without_organization ON account_mails USING (org_id IS NULL)")

@@ -1,0 +1,54 @@
+"""Letters about accounts: asked for by the auth service over HTTP, with a token that works."""
+
+from __future__ import annotations
+
+import os
+import re
+
+from sqlalchemy import text
+
+from tests.support.services import event_like
+
+
+def forget_password(desk):
+    """Ask for a reset as a person would, and hand the event on as the broker would."""
+    desk.patient("es")
+    answer = desk.auth.call("POST", "/auth/password/forgot", json={"email": desk.emails[0]})
+    assert answer.status_code == 204, answer.text
+    event = desk.auth.outbox("account.mail")[-1]
+    published = event_like("account.mail", "notification.topic", **event["data"])
+    assert desk.service.deliver(published, desk.person.org_id) == [True]
+    return published
+
+
+def test_a_forgotten_password_is_reset_with_the_letter(desk):
+    forget_password(desk)
+    desk.send_account_mails()
+    (message,) = desk.letters()
+    assert message["Subject"] == "[HeartGuard] Restablecer la contraseña"
+    (token,) = re.findall(r"[0-9a-f]{32}\.\S+", message.get_content())
+    body = {"token": token, "password": "cuatro perros en el patio"}
+    assert desk.auth.call("POST", "/auth/password/reset", json=body).status_code == 204
+    assert "account_mail.sent" in [
+        event["data"]["action"] for event in desk.service.outbox("audit.log", desk.person.org_id)
+    ]
+
+
+def test_a_letter_delivered_twice_is_sent_once(desk):
+    published = forget_password(desk)
+    assert desk.service.deliver(published, desk.person.org_id) == [True]  # another message about the same letter
+    desk.send_account_mails()
+    assert len(desk.letters()) == 1
+
+
+def test_while_auth_is_away_the_letter_waits(desk, monkeypatch):
+    published = forget_password(desk)
+    with monkeypatch.context() as patch:
+        patch.setitem(os.environ, "AUTH_URL", "http://127.0.0.1:9")
+        desk.send_account_mails()
+    assert desk.letters() == []
+    with desk.service.database.transaction(desk.person.org_id, technical=True) as session:
+        statement = text("UPDATE account_mails SET next_attempt_at = now() WHERE id = :id")
+        session.execute(statement, {"id": published.account_mail_id})
+    desk.send_account_mails()
+    assert len(desk.letters()) == 1
