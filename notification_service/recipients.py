@@ -114,7 +114,7 @@ def _recipient(contact: dict[str, Any]) -> Recipient:
 
 
 def _without_recipients(settings: Settings, reason: str) -> Audience:
-    if settings.alarm_fallback_email is None:
+    if not settings.alarm_fallback_email:
         return Audience((), reason)
     return Audience((Recipient(FALLBACK, address=settings.alarm_fallback_email),), reason)
 

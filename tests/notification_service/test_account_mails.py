@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+from uuid import uuid4
 
 from sqlalchemy import text
 
@@ -39,6 +40,19 @@ def test_a_letter_delivered_twice_is_sent_once(desk):
     assert desk.service.deliver(published, desk.person.org_id) == [True]  # another message about the same letter
     desk.send_account_mails()
     assert len(desk.letters()) == 1
+
+
+def test_somebody_in_no_organisation_gets_their_letter_too(desk):
+    desk.emails.append(f"{uuid4().hex}@home.test")
+    account = {"name": "Luz Mora", "email": desk.emails[0], "password": "tres gatos en el tejado", "language": "en"}
+    assert desk.auth.call("POST", "/auth/register", json=account).status_code == 201
+    assert desk.auth.call("POST", "/auth/password/forgot", json={"email": desk.emails[0]}).status_code == 204
+    event = desk.auth.outbox("account.mail")[-1]
+    assert "orgid" not in event
+    desk.service.deliver(event_like("account.mail", "notification.topic", **event["data"]), None)
+    desk.send_account_mails()
+    (message,) = desk.letters()
+    assert message["Subject"] == "[HeartGuard] Reset the password"
 
 
 def test_while_auth_is_away_the_letter_waits(desk, monkeypatch):

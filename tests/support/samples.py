@@ -5,6 +5,7 @@ A route whose parameter has no sample fails tests/architecture/test_foreign_orga
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
@@ -16,7 +17,8 @@ from sqlalchemy import text
 
 from common import fields
 from common.events import AuditLog
-from tests.support.services import Person, ServiceUnderTest
+from common.factory import resources_of
+from tests.support.services import Person, ServiceUnderTest, event_like
 
 Samples = dict[str, str]
 
@@ -119,6 +121,30 @@ def audit(service: ServiceUnderTest, person: Person) -> Samples:
     return {"log_id": row["id"]}
 
 
+def alert(service: ServiceUnderTest, person: Person) -> Samples:
+    """An alert by hand and a policy."""
+    fever = made(service, person, "/alerts", {"patient_id": str(uuid4()), "type": "FEVER"})
+    channels = {"medium": ["LOG"], "high": ["LOG"], "critical": ["LOG"]}
+    policy = {"channels": channels, "escalation_minutes": {}, "hold_off_minutes": 1}
+    bounds = {"max_escalations": 1, "max_shelve_minutes": 60}
+    return {"alert_id": fever["id"], "policy_id": made(service, person, "/alert-policies", policy | bounds)["id"]}
+
+
+def notification(service: ServiceUnderTest, person: Person) -> Samples:
+    """A push device and a delivery to the operators' log."""
+    phone = made(service, person, "/push-devices", {"platform": "ios", "token": uuid4().hex})
+    subject = {"notification_id": uuid4(), "alert_id": uuid4(), "patient_id": uuid4(), "observed_at": datetime.now(UTC)}
+    request = event_like(
+        "alert.notify", "notification.topic", **subject, level="medium", alert_type="FEVER", channel="LOG"
+    )
+    service.deliver(request, person.org_id)
+    tasks = importlib.import_module("notification_service.tasks")
+    known = resources_of(service.package, service.service.settings, service.database)
+    tasks.find_recipients(service.database, known["client"], service.service.settings)
+    delivery = service.call("GET", "/notifications", person).json["data"][0]
+    return {"device_id": phone["id"], "delivery_id": delivery["id"]}
+
+
 MAKERS: dict[str, Callable[[ServiceUnderTest, Person], Samples]] = {
     "patient": patient,
     "device": device,
@@ -127,6 +153,8 @@ MAKERS: dict[str, Callable[[ServiceUnderTest, Person], Samples]] = {
     "user": user,
     "media": media,
     "audit": audit,
+    "alert": alert,
+    "notification": notification,
 }
 
 
