@@ -15,10 +15,12 @@ Channel = Literal["SMS", "EMAIL", "PUSH", "WEBHOOK", "LOG"]
 TypeCode = Annotated[str, Meta(pattern=r"^[A-Z][A-Z0-9_]{0,39}$")]
 
 
-class AlertChange(Event, frozen=True, kw_only=True):
-    """What every event about an alert says."""
+class AlertCreated(Event, frozen=True, kw_only=True):
+    """An alert came into being. Not mandatory: it is for dashboards and webhooks, and nobody has to listen."""
 
+    type: ClassVar[str] = "alert.created"
     exchange: ClassVar[str] = "alert.direct"
+    mandatory: ClassVar[bool] = False
 
     alert_id: UUID
     patient_id: UUID
@@ -26,6 +28,8 @@ class AlertChange(Event, frozen=True, kw_only=True):
     level: str
     status: str
     observed_at: datetime
+    source: str
+    duplicate_of: UUID | None = None
 
     @property
     def subject(self) -> str:
@@ -33,23 +37,25 @@ class AlertChange(Event, frozen=True, kw_only=True):
         return str(self.alert_id)
 
 
-class AlertCreated(AlertChange, frozen=True, kw_only=True):
-    """An alert came into being. Not mandatory: it is for dashboards and webhooks, and nobody has to listen."""
-
-    type: ClassVar[str] = "alert.created"
-    mandatory: ClassVar[bool] = False
-
-    source: str
-    duplicate_of: UUID | None = None
-
-
-class AlertUpdated(AlertChange, frozen=True, kw_only=True):
+class AlertUpdated(Event, frozen=True, kw_only=True):
     """An alert took the step `step`. Not mandatory: it is for dashboards and webhooks, and nobody has to listen."""
 
     type: ClassVar[str] = "alert.updated"
+    exchange: ClassVar[str] = "alert.direct"
     mandatory: ClassVar[bool] = False
 
+    alert_id: UUID
+    patient_id: UUID
+    alert_type: str
+    level: str
+    status: str
+    observed_at: datetime
     step: str
+
+    @property
+    def subject(self) -> str:
+        """The alert."""
+        return str(self.alert_id)
 
 
 class AlertNotify(Event, frozen=True, kw_only=True):
