@@ -126,9 +126,9 @@ def _queue_mail(session: Session, user: User, kind: str) -> AccountMailQueued:
     return AccountMailQueued(account_mail_id=mail.id, user_id=user.id, kind=kind)
 
 
-def find_letter(session: Session, vault: Vault, account_mail_id: UUID) -> dict[str, Any]:
+def get_letter(session: Session, caller: Caller, vault: Vault, account_mail_id: UUID) -> dict[str, Any]:
     """What notification_service needs to send a letter; raises NotFound once it is expired, used or gone."""
-    mail, user = queries.get_letter(session, account_mail_id)
+    mail, user = queries.get_letter(session, caller, account_mail_id)
     return {
         "kind": mail.kind,
         "email": user.email,

@@ -28,6 +28,6 @@ def find_contacts(session, caller, body):
 
 
 @api.get("/internal/account-mails/{account_mail_id}", permission=INTERNAL, returns=LetterOut, tenancy=Tenancy.ALL)
-def get_letter(session, vault, account_mail_id):
+def get_letter(session, caller, vault, account_mail_id):
     """Get what a letter about an account says; 404 once it is not to be sent any more."""
-    return credentials.find_letter(session, vault, account_mail_id)
+    return credentials.get_letter(session, caller, vault, account_mail_id)

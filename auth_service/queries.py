@@ -121,12 +121,20 @@ def is_revoked(session: Session, subjects: Sequence[str], issued_at: float) -> b
     return any(before is None or issued_at < before.timestamp() for (before,) in rows)
 
 
-def get_letter(session: Session, account_mail_id: UUID) -> tuple[AccountMail, User]:
-    """A letter that is still worth sending, and to whom; raises NotFound."""
+def get_letter(session: Session, caller: Caller, account_mail_id: UUID) -> tuple[AccountMail, User]:
+    """A letter that is still worth sending, and to whom; raises NotFound.
+
+    The caller's organisation is the letter's: none for a user who is in none.
+    """
     statement = (
         select(AccountMail, User)
         .join(User, User.id == AccountMail.user_id)
-        .where(AccountMail.id == account_mail_id, AccountMail.used_at.is_(None), AccountMail.expires_at > func.now())
+        .where(
+            AccountMail.id == account_mail_id,
+            AccountMail.org_id == caller.org_id,
+            AccountMail.used_at.is_(None),
+            AccountMail.expires_at > func.now(),
+        )
     )
     row = session.execute(statement).one_or_none()
     if row is None:

@@ -56,7 +56,7 @@ def enrol(session: Session, caller: Caller, vault: Vault, user: User) -> dict[st
     secret = pyotp.random_base32()
     user.totp_sealed, user.totp_last_step = vault.seal(_purpose(user), secret.encode()), None
     record(session, caller, "second_factor.enrolled", user)
-    return {"secret": secret, "uri": pyotp.TOTP(secret).provisioning_uri(user.email, issuer_name=ISSUER)}
+    return {"secret": secret, "uri": pyotp.TOTP(secret).provisioning_uri(name=user.email, issuer_name=ISSUER)}
 
 
 def confirm(session: Session, caller: Caller, vault: Vault, user: User, code: str) -> list[str]:

@@ -88,17 +88,21 @@ class Key:
     secret: bytes
 
 
-def parse_keys(entries: Iterable[str], algorithm: str) -> list[Key]:
+def parse_keys(entries: Iterable[str], algorithm: str, *, public: bool = False) -> list[Key]:
     """`kid:secret` for HS256, `kid:/path/to/key.pem` otherwise; the first signs, all verify.
 
-    Raises ValueError for an entry without kid or an HS256 secret under 32 bytes.
+    The `public` half of a pair is read from `key.pub.pem` beside it: who only verifies need not be able to read the
+    other. Raises ValueError for an entry without kid or an HS256 secret under 32 bytes.
     """
     keys = []
     for entry in entries:
         kid, _, value = entry.strip().partition(":")
         if not kid or not value:
             raise ValueError("a key is kid:secret")
-        secret = value.encode() if algorithm == "HS256" else Path(value).read_bytes()
+        if algorithm == "HS256":
+            secret = value.encode()
+        else:
+            secret = (Path(value).with_suffix(".pub.pem") if public else Path(value)).read_bytes()
         if algorithm == "HS256" and len(secret) < _MIN_SECRET_BYTES:
             raise ValueError(f"key {kid} is shorter than {_MIN_SECRET_BYTES} bytes")
         keys.append(Key(kid, algorithm, secret))
@@ -107,14 +111,18 @@ def parse_keys(entries: Iterable[str], algorithm: str) -> list[Key]:
     return keys
 
 
+def _ring(keys: Iterable[Key]) -> dict[str, Key]:
+    return {key.kid: key for key in keys}
+
+
 class TokenVerifier:
     """Verifies access and service tokens; a verified token is remembered, by its whole text, until it expires."""
 
     def __init__(self, settings: Settings) -> None:
         self._issuer = settings.jwt_issuer
         self._rings = {
-            AUDIENCE: {key.kid: key for key in parse_keys(settings.jwt_signing_keys, settings.jwt_algorithm)},
-            INTERNAL_AUDIENCE: {key.kid: key for key in parse_keys(settings.internal_signing_keys, "HS256")},
+            AUDIENCE: _ring(parse_keys(settings.jwt_signing_keys, settings.jwt_algorithm, public=True)),
+            INTERNAL_AUDIENCE: _ring(parse_keys(settings.internal_signing_keys, "HS256")),
         }
         self._known: dict[str, Claims] = {}
         self._lock = threading.Lock()
