@@ -1,7 +1,8 @@
-"""The one write of the audit service: a row at the end of the chain."""
+"""The one write of the audit service: rows at the end of the chain."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from sqlalchemy import insert, select, text
@@ -18,13 +19,17 @@ _LAST = select(AuditLog.sequence, AuditLog.hash).order_by(AuditLog.sequence.desc
 _INSERT = insert(AuditLog.__table__)  # type: ignore[arg-type]
 
 
-def append(session: Session, **values: Any) -> int:
-    """Append one row with these column values to the chain; returns its sequence number."""
+def append(session: Session, events: Sequence[dict[str, Any]]) -> None:
+    """Append rows with these column values to the chain, in their order."""
     # On the connection: the trail is where audit events end, so a row of it needs no event of its own.
     connection = session.connection()
     connection.execute(_TAKE_CHAIN, {"key": _CHAIN_LOCK})
     last = connection.execute(_LAST).first()
-    sequence, previous = (last.sequence + 1, last.hash) if last else (1, GENESIS)
-    row = {"sequence": sequence, "id": uuid7(), **values}
-    connection.execute(_INSERT, row | {"hash": hash_row(previous, row)})
-    return sequence
+    sequence, previous = (last.sequence, last.hash) if last else (0, GENESIS)
+    rows = []
+    for event in events:
+        sequence += 1
+        row = {"sequence": sequence, "id": uuid7(), **event}
+        previous = row["hash"] = hash_row(previous, row)
+        rows.append(row)
+    connection.execute(_INSERT, rows)

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any, ClassVar
 from uuid import UUID
 
+import msgspec
 from sqlalchemy.orm import Session
 
 from audit_service import actions
-from common.auth import Caller
 from common.events import Event
 from common.messaging import consumer
 
@@ -32,19 +33,7 @@ class AuditLogged(Event, frozen=True, kw_only=True):
     details: dict[str, Any] = {}
 
 
-@consumer("audit.trail", exchange="audit.fanout", payload=AuditLogged)
-def keep_event(session: Session, _caller: Caller, event: AuditLogged) -> None:
-    """Append an event to the trail."""
-    actions.append(
-        session,
-        org_id=event.org_id,
-        ts=event.ts,
-        actor=event.actor,
-        action=event.action,
-        entity=event.entity,
-        entity_id=event.entity_id,
-        ip=event.ip,
-        user_agent=event.user_agent,
-        request_id=event.request_id,
-        details=event.details,
-    )
+@consumer("audit.trail", exchange="audit.fanout", payload=AuditLogged, batch=True)
+def keep_events(session: Session, events: Sequence[AuditLogged]) -> None:
+    """Append events to the trail, in the order in which they came."""
+    actions.append(session, [msgspec.structs.asdict(event) for event in events])

@@ -6,6 +6,7 @@ import inspect
 import threading
 from collections.abc import Callable, Sequence
 from typing import Any
+from uuid import UUID
 
 import msgspec
 import pika
@@ -19,7 +20,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 from common.auth import service_caller
 from common.database import ALL_ORGANIZATIONS, Database
 from common.errors import Unavailable
-from common.events import decode_envelope
+from common.events import Event, decode_envelope
 from common.failpoints import failpoint
 from common.messaging import (
     RETRY_DELAYS_S,
@@ -41,7 +42,7 @@ _MAX_PAUSE_S = 5.0
 
 
 class QueueConsumer:
-    """Runs the handlers of one queue, one message after the other, on a connection of its own."""
+    """Runs the handlers of one queue on a connection of its own: one message after the other, or what waits at once."""
 
     def __init__(
         self,
@@ -55,6 +56,10 @@ class QueueConsumer:
         self._url, self._database, self._queue = url, database, queue
         self._consumers = consumers
         self._calls = {item.type: _bind(item, resources) for item in consumers}
+        self._batch = consumers[0] if consumers[0].batch else None
+        if self._batch is not None and len(consumers) > 1:
+            raise TypeError(f"{queue}: a batch consumer has its queue to itself")
+        self._resources = resources
         self._decoders: dict[str, msgspec.json.Decoder[Any]] = {
             item.type: msgspec.json.Decoder(item.payload) for item in consumers
         }
@@ -79,16 +84,37 @@ class QueueConsumer:
             declare_topology(channel, self._consumers)
             channel.confirm_delivery()
             channel.basic_qos(prefetch_count=PREFETCH)
+            waiting: list[tuple[Any, bytes]] = []
             for method, properties, body in channel.consume(self._queue, inactivity_timeout=0.5):
                 if self._stopping.is_set():
                     break
-                if method is not None:
-                    self._handle(connection, channel, properties, body)
-                    failpoint("consumer.between_commit_and_ack")
-                    channel.basic_ack(method.delivery_tag)
+                if method is None:
+                    continue
+                waiting.append((properties, body))
+                if self._batch and len(waiting) < PREFETCH and channel.get_waiting_message_count():
+                    continue
+                self._handle_all(connection, channel, waiting)
+                failpoint("consumer.between_commit_and_ack")
+                channel.basic_ack(method.delivery_tag, multiple=True)
+                waiting = []
         finally:
             if connection.is_open:
                 connection.close()
+
+    def _handle_all(
+        self, connection: pika.BlockingConnection, channel: BlockingChannel, messages: Sequence[tuple[Any, bytes]]
+    ) -> None:
+        """Process together where that is possible, else one by one: a bad message must not hold up the others."""
+        if len(messages) > 1:
+            try:
+                fresh = self.apply_all([body for _, body in messages])
+                MESSAGES.labels(self._queue, "processed").inc(fresh)
+                MESSAGES.labels(self._queue, "duplicate").inc(len(messages) - fresh)
+                return
+            except Exception as error:  # whatever it is, it comes again below, from the message that is to blame
+                log.warning("consumer.batch_split", queue=self._queue, reason=type(error).__name__)
+        for properties, body in messages:
+            self._handle(connection, channel, properties, body)
 
     def _handle(
         self, connection: pika.BlockingConnection, channel: BlockingChannel, properties: Any, body: bytes
@@ -139,6 +165,30 @@ class QueueConsumer:
             failpoint("consumer.before_commit")
         return True
 
+    def apply_all(self, bodies: Sequence[bytes]) -> int:
+        """The effects of several messages in one transaction with their inbox rows; returns how many were new.
+
+        Raises msgspec.MsgspecError when one body is not what its type promises.
+        """
+        assert self._batch is not None
+        events: dict[UUID, Event] = {}
+        for body in bodies:
+            envelope = decode_envelope(body)
+            if envelope.type in self._calls:
+                events[envelope.id] = self._decoders[envelope.type].decode(envelope.data)
+        if not events:
+            return 0
+        claim = insert(processed_messages).on_conflict_do_nothing().returning(processed_messages.c.message_id)
+        rows = [{"consumer": self._queue, "message_id": message_id} for message_id in events]
+        with self._database.transaction(ALL_ORGANIZATIONS) as session:
+            fresh = set(session.connection().execute(claim, rows).scalars())
+            if fresh:
+                new = [event for message_id, event in events.items() if message_id in fresh]
+                self._batch.handler(session, new, **_wanted(self._batch, self._resources))
+            session.flush()
+            failpoint("consumer.before_commit")
+        return len(fresh)
+
     def _retry(self, channel: BlockingChannel, properties: Any, body: bytes, error: Exception) -> None:
         attempt = int((properties.headers or {}).get(ATTEMPT, 0))
         reason = type(error).__name__
@@ -161,9 +211,14 @@ class QueueConsumer:
 
 
 def _bind(item: Consumer, resources: dict[str, Any]) -> Callable[..., None]:
-    wanted = [name for name in inspect.signature(item.handler).parameters if name in resources]
-    chosen = {name: resources[name] for name in wanted}
+    chosen = _wanted(item, resources)
+    if item.batch:
+        return lambda session, caller, event: item.handler(session, [event], **chosen)
     return lambda session, caller, event: item.handler(session, caller, event, **chosen)
+
+
+def _wanted(item: Consumer, resources: dict[str, Any]) -> dict[str, Any]:
+    return {name: resources[name] for name in inspect.signature(item.handler).parameters if name in resources}
 
 
 # PostgreSQL classes: 08 connection, 53 resources, 57 operator intervention, 40 serialisation, 55 lock.

@@ -57,22 +57,30 @@ class Consumer:
     routing_key: str
     payload: builtins.type[Event]
     handler: Callable[..., None]
+    batch: bool = False
 
 
 registry: list[Consumer] = []
 
 
 def consumer(
-    queue: str, *, exchange: str, payload: type[Event], type: str | None = None, routing_key: str | None = None
+    queue: str,
+    *,
+    exchange: str,
+    payload: type[Event],
+    type: str | None = None,
+    routing_key: str | None = None,
+    batch: bool = False,
 ) -> Callable[[Callable[..., None]], Callable[..., None]]:
     """Declare `handler(session, caller, event, **resources)` for events of one type; handlers may share a queue.
 
-    `payload` is this service's own view of the event: the fields it needs and no more.
+    `payload` is this service's own view of the event: the fields it needs and no more. With `batch` the handler is
+    `handler(session, events, **resources)` and gets all that waits, of every organisation, in one transaction.
     """
 
     def declare(handler: Callable[..., None]) -> Callable[..., None]:
         event_type = type or payload.type
-        registry.append(Consumer(queue, exchange, event_type, routing_key or event_type, payload, handler))
+        registry.append(Consumer(queue, exchange, event_type, routing_key or event_type, payload, handler, batch))
         return handler
 
     return declare
