@@ -145,7 +145,21 @@ def notification(service: ServiceUnderTest, person: Person) -> Samples:
     return {"device_id": phone["id"], "delivery_id": delivery["id"]}
 
 
+def auth(service: ServiceUnderTest, person: Person) -> Samples:
+    """An account with a session and a letter on its way; roles and catalogues are nobody's own."""
+    me = {"email": f"{uuid4().hex}@clinic.test", "password": "tres gatos en el tejado"}
+    user = made(service, person, "/auth/users", me | {"name": "Luz", "roles": ["clinician"]})
+    token = service.call("POST", "/auth/login", json=me).json["data"]["access_token"]
+    session = service.call("GET", "/auth/sessions", token).json["data"][0]
+    service.call("POST", "/auth/password/forgot", json={"email": me["email"]})
+    letter = service.outbox("account.mail", person.org_id)[-1]["data"]
+    shared = {"code": "no_such_role", "permission": "no:such", "catalog": "no-such", "token_id": str(uuid4())}
+    ids = {"user_id": user["id"], "session_id": session["id"], "account_mail_id": letter["account_mail_id"]}
+    return ids | shared
+
+
 MAKERS: dict[str, Callable[[ServiceUnderTest, Person], Samples]] = {
+    "auth": auth,
     "patient": patient,
     "device": device,
     "influx": influx,
