@@ -12,6 +12,9 @@ from common.cache import Pause, RedisError
 
 log = structlog.get_logger()
 
+COMPLETE = "revoked:complete"
+"""The Redis key that stands while Redis knows of every revocation."""
+
 
 class Revocations:
     """Asks and tells Redis about revoked tokens, sessions and users."""
@@ -49,11 +52,11 @@ class Revocations:
 
     def is_complete(self) -> bool:
         """False when Redis came back without what it had been told; raises RedisError."""
-        return bool(self._redis.exists("revoked:complete"))
+        return bool(self._redis.exists(COMPLETE))
 
     def mark_complete(self) -> None:
         """Say that Redis knows of every revocation; raises RedisError."""
-        self._redis.set("revoked:complete", 1)
+        self._redis.set(COMPLETE, 1)
 
 
 def keys_of(claims: Claims) -> list[str]:

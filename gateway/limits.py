@@ -8,16 +8,16 @@ import threading
 import time
 from collections.abc import Callable
 from functools import lru_cache
+from typing import Any
 
 import structlog
 from prometheus_client import Counter, Gauge
-from redis import Connection
 from redis.exceptions import NoScriptError
 
 from common.auth import Claims
 from common.cache import Pause, RedisError, connect
 from common.errors import InvalidToken, RateLimited
-from common.revocation import keys_of
+from common.revocation import COMPLETE, keys_of
 from gateway.config import ADDRESS_LIMITS, USER_LIMITS, GatewaySettings, limits_of
 
 log = structlog.get_logger(service="gateway")
@@ -32,9 +32,10 @@ _ANSWER_SECONDS = 1.0
 
 # Generic cell rate algorithm: a key holds the time (us) at which its caller's burst is used up. Every request moves it
 # by 1/rate, and one that would push it a full minute ahead is refused. No window edges, and the wait is exact.
-# KEYS: address, user, revoked token, revoked session, revoked user (the last four only with a token).
+# KEYS: address, user, revoked token, revoked session, revoked user, completeness (all but the first only with a token).
 # ARGV: interval of the address, interval of the user, issued at (ms). Intervals in us; the burst is one minute's worth.
-# Answers 0 to pass, -1 for a revoked token, else a wait in us: of the address when even, of the user when odd.
+# Answers 0 to pass, -1 for a revoked token, -2 when Redis came back without its memory of revocations, else a wait in
+# us: of the address when even, of the user when odd.
 _SCRIPT = """
 local clock = redis.call('TIME')
 local now = clock[1] * 1000000 + clock[2]
@@ -50,9 +51,11 @@ for i = 1, users do redis.call('SET', KEYS[i], string.format('%.0f', moved[i]), 
 if users == 2 then
   local user = redis.call('GET', KEYS[5])
   if redis.call('EXISTS', KEYS[3], KEYS[4]) > 0 or (user and tonumber(ARGV[3]) < tonumber(user)) then return -1 end
+  if redis.call('EXISTS', KEYS[6]) == 0 then return -2 end
 end
 return 0
 """
+_PASS, _REVOKED, _UNKNOWN = 0, -1, -2
 _DIGEST = hashlib.sha1(_SCRIPT.encode(), usedforsecurity=False).hexdigest()
 
 
@@ -77,16 +80,16 @@ class Limits:
         keys = [f"rate:address:{rate_class}:{network_of(address)}"]
         arguments: list[float] = [self._address_intervals[rate_class]]
         if claims is not None:
-            keys += [f"rate:user:{rate_class}:{claims.subject}", *keys_of(claims)]
+            keys += [f"rate:user:{rate_class}:{claims.subject}", *keys_of(claims), COMPLETE]
             arguments += [self._user_intervals[rate_class], claims.issued_at * 1000]
         verdict = None if self._pause.active() else self._ask_redis(keys, arguments)
         if verdict is None:
-            verdict = self._memory.count(keys[:2], arguments)
-            if verdict == 0 and claims is not None and self._revocations.is_revoked(claims):
-                verdict = -1
-        if verdict == 0:
+            verdict = self._memory.count(keys[:2], arguments) or (_PASS if claims is None else _UNKNOWN)
+        if verdict == _UNKNOWN and claims is not None:
+            verdict = _REVOKED if self._revocations.is_revoked(claims) else _PASS
+        if verdict == _PASS:
             return
-        if verdict < 0:
+        if verdict == _REVOKED:
             raise InvalidToken
         _REFUSED.labels("user" if verdict % 2 else "address", rate_class).inc()
         raise RateLimited(retry_after=-(-verdict // 1_000_000))
@@ -118,15 +121,15 @@ def _intervals(limits: dict[str, int]) -> dict[str, float]:
     return {name: _MINUTE_US / limit for name, limit in limits.items()}
 
 
-def _evaluate(connection: Connection, keys: list[str], arguments: list[float]) -> int:
+def _evaluate(connection: Any, keys: list[str], arguments: list[float]) -> int:
     """Run the script on redis-py's connection, past its client: the client costs more than the round trip."""
     pack = connection._command_packer.pack
     try:
         connection.send_packed_command(pack("EVALSHA", _DIGEST, len(keys), *keys, *arguments), check_health=False)
-        return connection.read_response()
+        return int(connection.read_response())
     except NoScriptError:  # Redis restarted
         connection.send_packed_command(pack("EVAL", _SCRIPT, len(keys), *keys, *arguments), check_health=False)
-        return connection.read_response()
+        return int(connection.read_response())
 
 
 @lru_cache(maxsize=10_000)

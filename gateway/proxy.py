@@ -46,9 +46,9 @@ _SECONDS = Histogram(
 _NOT_LIBCURLS = ("Accept:", "User-Agent:", "Expect:")
 
 Environ = dict[str, Any]
-StartResponse = Callable[[str, Headers], Any]
+StartResponse = Callable[..., Any]
 Wsgi = Callable[[Environ, StartResponse], Iterable[bytes]]
-_IDEMPOTENT = frozenset({"GET", "HEAD"})
+_READS = frozenset({"GET", "HEAD"})
 _WITH_BODY = frozenset({"POST", "PUT", "PATCH", "DELETE"})
 _CORS_REQUEST_HEADERS = "Authorization, Content-Type, If-Match, If-None-Match, Idempotency-Key, X-Request-ID"
 _CORS_ANSWER_HEADERS = "ETag, Location, Retry-After, X-Request-ID"
@@ -159,7 +159,7 @@ class Proxy:
                 return str(ip_address(claimed))
             except ValueError:
                 pass  # not from our proxy: the peer speaks for itself
-        return environ["REMOTE_ADDR"]
+        return str(environ["REMOTE_ADDR"])
 
     def _may_scrape(self, environ: Environ) -> bool:
         """Metrics are for who knows METRICS_TOKEN or, without one, for this machine; for others there are none."""
@@ -175,16 +175,14 @@ class Proxy:
         method = environ["REQUEST_METHOD"]
         query = environ.get("QUERY_STRING")
         headers = self._headers(environ, address, request_id)
-        repeatable = method in _IDEMPOTENT or "HTTP_IDEMPOTENCY_KEY" in environ
+        repeatable = method in _READS or (method == "POST" and bool(environ.get("HTTP_IDEMPOTENCY_KEY")))
         length = _declared_length(environ, method, route.max_body or self._settings.max_content_length)
         body: bytes | Callable[[int], bytes | int] | None = None
-        if length:
-            body = _Body(environ["wsgi.input"], length).read
-            if not route.stream:
-                with self._lane.place(address):
-                    body = body(length)
-                if isinstance(body, int):
-                    raise UnparsableBody
+        if length and route.stream:
+            body = _ArrivingBody(environ["wsgi.input"], length).read
+        elif length:
+            with self._lane.place(address):
+                body = _whole_body(environ["wsgi.input"], length)
         limit = self._settings.stream_timeout if route.stream else self._settings.request_timeout
         headers.append(f"X-Deadline: {int((time.time() + limit) * 1000)}")
         call = Call(
@@ -203,7 +201,6 @@ class Proxy:
         else:
             answer = self._upstreams.send(call)
         if not isinstance(answer.body, bytes):
-            self._lane.enter(address)
             answer.body = self._lane.lend(address, answer.body)
         return answer
 
@@ -285,8 +282,15 @@ class Proxy:
         )
 
 
-class _Body:
-    """A request body of declared length, still arriving."""
+def _whole_body(source: Any, length: int) -> bytes:
+    body: bytes = source.read(length)
+    if len(body) != length:  # the client went away while sending
+        raise UnparsableBody
+    return body
+
+
+class _ArrivingBody:
+    """A request body of declared length that libcurl reads while it arrives."""
 
     def __init__(self, source: Any, length: int) -> None:
         self._source, self._left = source, length
@@ -295,9 +299,10 @@ class _Body:
         """The next bytes; libcurl's sign to abort when the client went away before the declared length."""
         if not self._left:
             return b""
-        chunk = self._source.read(min(size, self._left))
+        wanted = min(size, self._left)
+        chunk: bytes = self._source.read(wanted)
         self._left -= len(chunk)
-        return chunk if len(chunk) == size or not self._left else READFUNC_ABORT
+        return chunk if len(chunk) == wanted else int(READFUNC_ABORT)
 
 
 def _declared_length(environ: Environ, method: str, most: int) -> int:
@@ -322,4 +327,9 @@ def _render(error: ApiError, environ: Environ, request_id: str) -> Answer:
     accept, language = environ.get("HTTP_ACCEPT", ""), environ.get("HTTP_ACCEPT_LANGUAGE", "")
     status, headers, body = render_error(error, accept, language, request_id)
     length = len(body)
+    headers += [
+        ("Cache-Control", "no-store"),
+        ("X-Content-Type-Options", "nosniff"),
+        ("Vary", "Accept, Accept-Language"),
+    ]
     return Answer(status, headers, b"" if environ["REQUEST_METHOD"] == "HEAD" else body, length)

@@ -7,6 +7,7 @@ import os
 from granian import Granian
 from granian.constants import HTTPModes, Interfaces
 from granian.http import HTTP1Settings
+from granian.log import LogLevels
 
 from common.config import SERVICE_PORTS
 from gateway.config import GatewaySettings
@@ -31,7 +32,8 @@ def main() -> None:
         backlog=2048,
         backpressure=4096,
         http1_settings=HTTP1Settings(header_read_timeout=_HEAD_TIMEOUT_MS, max_buffer_size=64 * 1024),
-        log_level="warning",
+        respawn_failed_workers=True,
+        log_level=LogLevels.warning,
     ).serve()
 
 

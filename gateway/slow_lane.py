@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from common.errors import Unavailable
+from gateway.upstream import Chunks
 
 
 class SlowLane:
@@ -41,23 +42,16 @@ class SlowLane:
         finally:
             self.leave(address)
 
-    def lend(self, address: str, chunks: Iterator[bytes]) -> Iterator[bytes]:
-        """Pass chunks on and give the place of `address`, already taken, back after the last."""
-        return _Lent(self, address, chunks)
+    def lend(self, address: str, chunks: Chunks) -> Chunks:
+        """The chunks of an answer, which hold a place of `address` until they are closed; raises Unavailable."""
+        try:
+            self.enter(address)
+        except Unavailable:
+            chunks.close()
+            raise
 
+        def close() -> None:
+            self.leave(address)
+            chunks.close()
 
-class _Lent(Iterator[bytes]):
-    """An iterator and not a generator: `close` must act even when nothing was read."""
-
-    def __init__(self, lane: SlowLane, address: str, chunks: Iterator[bytes]) -> None:
-        self._lane, self._address, self._chunks = lane, address, chunks
-        self._open = True
-
-    def __next__(self) -> bytes:
-        return next(self._chunks)
-
-    def close(self) -> None:
-        if self._open:
-            self._open = False
-            self._lane.leave(self._address)
-            self._chunks.close()  # type: ignore[attr-defined]
+        return Chunks(chunks.__next__, close)

@@ -9,7 +9,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from io import BytesIO
 from typing import IO
 
@@ -64,13 +64,33 @@ class Call:
     repeatable: bool
 
 
+class Chunks(Iterator[bytes]):
+    """The pieces of a large answer. An iterator and not a generator: `close` must act even when nothing was read."""
+
+    def __init__(self, read: Callable[[], bytes], close: Callable[[], None]) -> None:
+        self._read, self._close, self._open = read, close, True
+
+    def __next__(self) -> bytes:
+        chunk = self._read()
+        if not chunk:
+            self.close()
+            raise StopIteration
+        return chunk
+
+    def close(self) -> None:
+        """Give up what the answer holds; repeating it does no harm."""
+        if self._open:
+            self._open = False
+            self._close()
+
+
 @dataclass(slots=True)
 class Answer:
     """A service's answer; `length` is None where no body may follow (HEAD carries the service's own)."""
 
     status: int
     headers: Headers
-    body: bytes | Iterator[bytes]
+    body: bytes | Chunks
     length: int | None
 
 
@@ -272,6 +292,7 @@ def _explain(handle: pycurl.Curl, code: int, service: str) -> ApiError:
     sent = handle.getinfo(pycurl.REQUEST_SIZE) > 0
     if code == pycurl.E_ABORTED_BY_CALLBACK:  # only the body's reader aborts: the client went away while sending
         return UnparsableBody()
+    error: ApiError
     if code == pycurl.E_OPERATION_TIMEDOUT and sent:
         cause, error = "timeout", UpstreamTimeout()
     elif code == pycurl.E_OPERATION_TIMEDOUT or code in (pycurl.E_COULDNT_CONNECT, pycurl.E_COULDNT_RESOLVE_HOST):
@@ -363,15 +384,9 @@ class _Received:
         if self.file is not None:
             file, self.file = self.file, None
             file.seek(0)
-            return Answer(status, headers, _read_file(file), self.size)
+            return Answer(status, headers, Chunks(partial(file.read, _CHUNK), file.close), self.size)
         body = self.chunks[0] if len(self.chunks) == 1 else b"".join(self.chunks)
         return Answer(status, headers, body, self.size)
-
-
-def _read_file(file: IO[bytes]) -> Iterator[bytes]:
-    with file:
-        while chunk := file.read(_CHUNK):
-            yield chunk
 
 
 class _Transfer(_Received):
@@ -405,7 +420,7 @@ class _Transfer(_Received):
         if not self._streaming:
             return self.answer(self._call.method)
         status, headers, declared = self.head()
-        return Answer(status, headers, self._read(), declared)
+        return Answer(status, headers, Chunks(self._next, self._abandon), declared)
 
     def header(self, line: bytes) -> int | None:
         wanted = super().header(line)
@@ -446,19 +461,17 @@ class _Transfer(_Received):
                 self._ended = True
                 self._state.notify()
 
-    def _read(self) -> Iterator[bytes]:
-        try:
-            while True:
-                with self._state:
-                    self._state.wait_for(lambda: self._waiting or self._ended)
-                    if not self._waiting:
-                        break
-                    chunk = self._waiting.popleft()
-                    self._state.notify()
-                yield chunk
-            if self._error is not None:
-                raise self._error
-        finally:
-            with self._state:
-                self._abandoned = True
+    def _next(self) -> bytes:
+        with self._state:
+            self._state.wait_for(lambda: self._waiting or self._ended)
+            if self._waiting:
                 self._state.notify()
+                return self._waiting.popleft()
+        if self._error is not None:
+            raise self._error
+        return b""
+
+    def _abandon(self) -> None:
+        with self._state:
+            self._abandoned = True
+            self._state.notify()

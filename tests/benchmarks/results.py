@@ -6,7 +6,10 @@ import re
 from pathlib import Path
 
 RESULTS = Path(__file__).parent / "RESULTS.md"
-_TITLE = "# Benchmarks\n\nWritten by `python -m tests.benchmarks.<name>`. Ratios hold elsewhere; absolutes are this machine's.\n"
+_TITLE = """# Benchmarks
+
+Written by `python -m tests.benchmarks.<name>`. Ratios hold elsewhere; absolutes are this machine's.
+"""
 
 
 def write_section(title: str, text: str) -> None:

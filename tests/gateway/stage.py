@@ -20,7 +20,9 @@ from pathlib import Path
 from typing import Any
 
 import jwt
+import redis
 
+from common.revocation import Revocations
 from ops.native.servers import Redis, free_ports
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -272,6 +274,8 @@ def private_redis() -> Iterator[Redis]:
     server = Redis(folder / "redis", free_ports(1)[0], secrets.token_urlsafe())
     try:
         server.start(tied=True)
+        with redis.Redis.from_url(server.url) as client:
+            Revocations(client).mark_complete()
         yield server
     finally:
         server.stop()

@@ -8,6 +8,8 @@ import re
 import signal
 import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from pathlib import Path
 
 import pytest
 
@@ -601,6 +603,81 @@ def test_clients_that_do_not_read_leave_room_for_others(gateway, services):
     finally:
         for peer in peers:
             peer.close()
+
+
+def closed_within(peer, seconds: float) -> bool:
+    peer.settimeout(seconds)
+    try:
+        while peer.recv(65536):
+            pass
+    except TimeoutError:
+        return False
+    except ConnectionError:
+        return True
+    return True
+
+
+def test_a_body_that_stops_arriving_is_given_up(new_gateway, services):
+    gateway = new_gateway(GATEWAY_STALL_TIMEOUT="1")
+    head = (f"Authorization: Bearer {token()}", "Content-Length: 1000")
+    peers = [gateway.connect() for _ in range(12)]
+    for peer in peers:
+        peer.sendall(request_lines("POST", "/patients", *head, body=b"{"))
+    time.sleep(0.2)
+    assert gateway.ask("POST", "/patients", bearer(), b"{}").status == 503, "this address has all its places taken"
+    assert all(closed_within(peer, 4) for peer in peers)
+    assert gateway.ask("POST", "/patients", bearer(), b"{}").status == 200
+    assert gateway.log_lines("connections.stalled")
+    for peer in peers:
+        peer.close()
+
+
+@pytest.mark.parametrize("target", ["/patients", "/media"])
+def test_a_body_that_only_drips_is_given_up(new_gateway, target):
+    gateway = new_gateway(GATEWAY_STALL_TIMEOUT="1")
+    with gateway.connect() as peer:
+        head = (f"Authorization: Bearer {token()}", "Content-Length: 100000")
+        peer.sendall(request_lines("POST", target, *head, body=b"{"))
+        started = time.monotonic()
+        with pytest.raises(OSError):
+            while time.monotonic() - started < 6:
+                peer.sendall(b"x")
+                time.sleep(0.2)
+        assert time.monotonic() - started < 5
+
+
+def test_looking_at_connections_leaves_no_descriptor_open(new_gateway):
+    gateway = new_gateway(GATEWAY_STALL_TIMEOUT="1")
+    (worker,) = Path(f"/proc/{gateway.process.pid}/task/{gateway.process.pid}/children").read_text().split()
+    before = len(os.listdir(f"/proc/{worker}/fd"))
+    time.sleep(2.5)
+    assert len(os.listdir(f"/proc/{worker}/fd")) <= before
+
+
+def test_a_slow_but_steady_body_arrives(new_gateway, services):
+    gateway = new_gateway(GATEWAY_STALL_TIMEOUT="1")
+    with gateway.connect() as peer:
+        head = (f"Authorization: Bearer {token()}", "Content-Length: 20000")
+        peer.sendall(request_lines("POST", "/patients", *head))
+        for _ in range(20):
+            peer.sendall(b"x" * 1000)
+            time.sleep(0.2)
+        assert peer.recv(4096).startswith(b"HTTP/1.1 200")
+    assert services["patient"].received[0].body == b"x" * 20_000
+
+
+def test_an_answer_that_nobody_reads_is_given_up(new_gateway, services):
+    gateway = new_gateway(GATEWAY_STALL_TIMEOUT="1")
+    services["media"].behave = answer(os.urandom(30 * 1024 * 1024))
+    with gateway.connect() as peer:
+        peer.sendall(request_lines("GET", "/media/x", f"Authorization: Bearer {token()}"))
+        time.sleep(4)
+        peer.settimeout(3)
+        received = 0
+        with suppress(ConnectionError):
+            while chunk := peer.recv(1 << 20):
+                received += len(chunk)
+        assert received < 30 * 1024 * 1024
 
 
 # --- life and death ---

@@ -96,10 +96,9 @@ def test_a_revocation_counts_at_once(settings, redis, kind):
     limits = Limits(settings(), never)
     who = claims(issued_at=time.time() - 1)
     limits.admit("read", address(), who)
+    subject = {"token": who.token_id, "session": who.session_id, "user": who.subject}[kind]
     with redis_client.Redis.from_url(redis.url) as client:
-        told = Revocations(client)
-        tell = {"token": told.revoke_token, "session": told.revoke_session, "user": told.revoke_user}
-        tell[kind]({"token": who.token_id, "session": who.session_id, "user": who.subject}[kind])
+        Revocations(client).revoke(f"{kind}:{subject}", time.time() if kind == "user" else None)
     with pytest.raises(InvalidToken):
         limits.admit("read", address(), who)
 
@@ -108,8 +107,19 @@ def test_a_token_issued_after_the_user_was_revoked_counts(settings, redis):
     limits = Limits(settings(), never)
     subject = secrets.token_hex(8)
     with redis_client.Redis.from_url(redis.url) as client:
-        Revocations(client).revoke_user(subject)
-    limits.admit("read", address(), claims(subject, issued_at=time.time() + 0.01))
+        Revocations(client).revoke(f"user:{subject}", time.time() - 1)
+    limits.admit("read", address(), claims(subject))
+
+
+def test_a_redis_that_lost_its_memory_is_not_believed(settings, own_redis):
+    limits = Limits(settings(REDIS_URL=own_redis.url), lambda who: who.subject == "revoked")
+    with redis_client.Redis.from_url(own_redis.url) as client:
+        client.flushall()
+        limits.admit("read", address(), claims())
+        with pytest.raises(InvalidToken):
+            limits.admit("read", address(), claims("revoked"))
+        Revocations(client).mark_complete()
+    limits.admit("read", address(), claims("revoked"))
 
 
 def test_without_redis_each_worker_has_its_share_and_auth_is_asked(settings, own_redis):

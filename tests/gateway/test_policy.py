@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from common.errors import MethodNotAllowed, NotFound
 from gateway.policy import RouteTable
-from tests.gateway.stage import PATIENT, ROUTES
+from tests.gateway.stage import PATIENT, ROOT, ROUTES
 
 TABLE = RouteTable(ROUTES)
 
@@ -112,4 +112,4 @@ def test_a_target_never_holds_what_could_change_its_meaning(segment):
 
 
 def test_the_generated_table_loads():
-    assert RouteTable.load("gateway/routes.json").match("GET", "/patients")[0].service == "patient"
+    assert RouteTable.load(str(ROOT / "gateway" / "routes.json")).match("GET", "/patients")[0].service == "patient"

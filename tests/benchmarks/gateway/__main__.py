@@ -118,6 +118,7 @@ def measure(rounds: int, seconds: int) -> tuple[dict[str, Measured], list[str]]:
             str(folder),
         ]
         running.append(start(redis, LOAD_CPU, folder / "redis.log"))
+        bench.prepare_redis()
         candidates = {DIRECT: (f"{bench.backend}{path}", None)}
         for peer in PEERS:
             lacking = peer.lacking()

@@ -16,7 +16,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from string import Template
 
+import redis
+from redis.backoff import ConstantBackoff
+from redis.retry import Retry
+
 from common.auth import AUDIENCE, TokenSigner
+from common.revocation import Revocations
 from gateway.config import GatewaySettings
 
 HERE = Path(__file__).parent
@@ -64,6 +69,11 @@ class Bench:
         permissions = [f"{name}:read" for name in ("alert", "device", "inference", "patient", "timeseries", "user")]
         signer = TokenSigner(GatewaySettings.load("gateway"), AUDIENCE)
         return signer.sign(PATIENT_ID, seconds=3600, org_id=None, roles=["clinician"], permissions=permissions)
+
+    def prepare_redis(self) -> None:
+        """Wait for Redis, and say what auth_service says in production: it knows of every revocation."""
+        with redis.Redis.from_url(self.redis_url, retry=Retry(ConstantBackoff(0.1), 50)) as client:
+            Revocations(client).mark_complete()
 
     def write(self, template: str, **values: object) -> Path:
         """A configuration file from `peers/<template>`, in a folder of its own."""
