@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 
 from tests.notification_service.desk import Desk, Neighbour
+from tests.notification_service.workers import WorkerProcess
 
 
 @pytest.fixture(scope="session")
@@ -24,3 +26,23 @@ def desk(service, servers, neighbours, clinician) -> Iterator[Desk]:
     made = Desk(service("notification"), service("patient"), service("auth"), servers.mail, clinician)
     yield made
     made.forget()
+
+
+@pytest.fixture
+def log(tmp_path) -> Path:
+    """What the workers write."""
+    return tmp_path / "worker.log"
+
+
+@pytest.fixture
+def worker(log) -> Iterator[Callable[..., WorkerProcess]]:
+    """`worker("alert")`: a worker process, ended with the test."""
+    started: list[WorkerProcess] = []
+
+    def start(service: str = "notification", failpoints: str = "") -> WorkerProcess:
+        started.append(WorkerProcess(log, service, failpoints))
+        return started[-1]
+
+    yield start
+    for process in started:
+        process.stop()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from threading import Barrier
 from uuid import uuid4
 
 import pytest
@@ -62,12 +63,34 @@ def test_a_request_delivered_twice_sends_once(desk):
 
 def test_parallel_workers_send_each_delivery_once(desk):
     patient_id = desk.patient("es")
-    for _ in range(10):
+    for _ in range(60):
         desk.notify(patient_id)
+    desk.resolve()
+    together = Barrier(4)
+
+    def work(_) -> None:
+        together.wait(10)
+        desk.send()
+
     with ThreadPoolExecutor(4) as pool:
-        list(pool.map(lambda _: desk.work(), range(4)))
-    assert len(desk.letters()) == len({message["Message-ID"] for message in desk.letters()}) == 10
-    assert desk.updates().count(("SENT", None)) == 10
+        list(pool.map(work, range(4)))
+    assert len(desk.letters()) == len({message["Message-ID"] for message in desk.letters()}) == 60
+    assert desk.updates().count(("SENT", None)) == 60
+
+
+def test_parallel_workers_find_the_recipients_of_each_request_once(desk):
+    patient_id = desk.patient("es", "en")
+    for _ in range(30):
+        desk.notify(patient_id)
+    together = Barrier(4)
+
+    def work(_) -> None:
+        together.wait(10)
+        desk.resolve()
+
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(work, range(4)))
+    assert desk.updates() == [("QUEUED", None)] * 60
 
 
 def test_the_most_urgent_goes_first(desk):

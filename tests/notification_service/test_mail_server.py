@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import socket
 import time
 from dataclasses import replace
 
 import pytest
 from aiosmtpd.controller import Controller
 
+from notification_service import mailer
 from ops.native.servers import MailCatcher, free_ports
 
 
@@ -68,6 +70,20 @@ def test_the_server_away_and_back_loses_nothing(desk, own_mail):
     letters = desk.letters(own_mail)
     assert len(letters) == len({message["Message-ID"] for message in letters}) == 25
     assert desk.updates().count(("SENT", None)) == 25
+
+
+def test_a_silent_server_is_waited_for_once_a_batch(desk, monkeypatch):
+    monkeypatch.setattr(mailer, "TIMEOUT_S", 1.0)
+    patient_id = desk.patient("es")
+    for _ in range(5):
+        desk.notify(patient_id)
+    desk.resolve()
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        desk.settings = replace(desk.settings, smtp_port=silent.getsockname()[1])
+        started = time.monotonic()
+        desk.send()
+        assert time.monotonic() - started < 2.5
+    assert {(item["status"], item["reason"]) for item in desk.deliveries()} == {("QUEUED", "server_away")}
 
 
 def test_a_delivery_fails_loudly_after_its_last_attempt_and_can_be_retried(desk, own_mail):

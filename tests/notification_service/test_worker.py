@@ -2,68 +2,37 @@
 
 from __future__ import annotations
 
-import os
 import signal
-import subprocess
-import sys
-import time
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from datetime import UTC, datetime
+from uuid import UUID, uuid4
 
+import pika
 import pytest
 
-ROOT = Path(__file__).resolve().parents[2]
+from common.events import Event, wrap
+from tests.notification_service.workers import wait_until
+from tests.support.services import event_like
 
 
-class WorkerProcess:
-    """`python -m common.worker notification` with short leases."""
+def publish(servers, routing_key: str, event: Event, org_id: UUID) -> None:
+    """Publish as a relay would: again until somebody has declared a queue for it."""
+    _, body = wrap(event, source="test", org_id=org_id, actor="service:test", request_id="test-broker")
+    properties = pika.BasicProperties(type=event.type)
 
-    def __init__(self, log: Path, failpoints: str = "") -> None:
-        self._log = log.open("ab")
-        environment = {**os.environ, "DELIVERY_LEASE_S": "1", "HEARTGUARD_FAILPOINTS": failpoints}
-        self._process = subprocess.Popen(
-            [sys.executable, "-m", "common.worker", "notification"],
-            cwd=ROOT,
-            env=environment,
-            stdout=self._log,
-            stderr=self._log,
-        )
+    def routed() -> bool:
+        try:
+            channel.basic_publish(event.exchange, routing_key, body, properties, mandatory=True)
+        except pika.exceptions.UnroutableError:
+            return False
+        return True
 
-    def wait(self) -> int:
-        """Its exit status, once it has ended by itself."""
-        return self._process.wait(30)
-
-    def stop(self) -> None:
-        """End it orderly."""
-        if self._process.poll() is None:
-            self._process.terminate()
-            self._process.wait(30)
-        self._log.close()
-
-
-@pytest.fixture
-def log(tmp_path) -> Path:
-    return tmp_path / "worker.log"
-
-
-@pytest.fixture
-def worker(log) -> Iterator[Callable[..., WorkerProcess]]:
-    started: list[WorkerProcess] = []
-
-    def start(failpoints: str = "") -> WorkerProcess:
-        started.append(WorkerProcess(log, failpoints))
-        return started[-1]
-
-    yield start
-    for process in started:
-        process.stop()
-
-
-def wait_until(holds: Callable[[], bool], seconds: float = 30) -> None:
-    deadline = time.monotonic() + seconds
-    while not holds():
-        assert time.monotonic() < deadline, "it did not happen in time"
-        time.sleep(0.05)
+    connection = pika.BlockingConnection(pika.URLParameters(servers.rabbitmq.url))
+    try:
+        channel = connection.channel()
+        channel.confirm_delivery()
+        wait_until(routed)
+    finally:
+        connection.close()
 
 
 @pytest.mark.parametrize(
@@ -72,7 +41,7 @@ def wait_until(holds: Callable[[], bool], seconds: float = 30) -> None:
 def test_a_killed_sender_leaves_nothing_lost(desk, worker, failpoint, letters_before):
     desk.notify(desk.patient("es"))
     desk.resolve()
-    assert worker(failpoint).wait() == -signal.SIGKILL
+    assert worker(failpoints=failpoint).wait() == -signal.SIGKILL
     assert len(desk.letters()) == letters_before
     (delivery,) = desk.deliveries()
     assert delivery["status"] == "QUEUED"
@@ -85,10 +54,6 @@ def test_a_killed_sender_leaves_nothing_lost(desk, worker, failpoint, letters_be
 
 
 def test_from_the_broker_to_the_mailbox_and_back(desk, servers, worker, log):
-    import pika
-
-    from common.events import wrap
-
     connection = pika.BlockingConnection(pika.URLParameters(servers.rabbitmq.url))
     try:
         channel = connection.channel()
@@ -96,21 +61,9 @@ def test_from_the_broker_to_the_mailbox_and_back(desk, servers, worker, log):
         back = channel.queue_declare("", exclusive=True).method.queue
         channel.queue_bind(back, "notification.topic", "alert.delivery_update.*")
         worker()
-        patient_id = desk.patient("es")
-        request = desk.request(patient_id)
         wait_until(lambda: b"worker.ready" in log.read_bytes())
-        channel.confirm_delivery()
-
-        def published() -> bool:
-            _, body = wrap(request, source="test", org_id=desk.person.org_id, actor="test", request_id="test-broker")
-            properties = pika.BasicProperties(type="alert.notify", message_id="1")
-            try:
-                channel.basic_publish("notification.topic", "alert.notify.email", body, properties, mandatory=True)
-            except pika.exceptions.UnroutableError:
-                return False  # the worker has not declared its queue yet
-            return True
-
-        wait_until(published)
+        request = desk.request(desk.patient("es"))
+        publish(servers, "alert.notify.email", request, desk.person.org_id)
         seen: list[str] = []
 
         def sent() -> bool:
@@ -127,3 +80,43 @@ def test_from_the_broker_to_the_mailbox_and_back(desk, servers, worker, log):
     text = log.read_text()
     assert desk.emails[0] not in text
     assert "Canario" not in text
+
+
+@pytest.mark.parametrize("failpoint", ["", "consumer.before_commit", "consumer.between_commit_and_ack"])
+def test_from_a_candidate_to_a_notified_alert(desk, service, servers, worker, log, failpoint):
+    """Both services' workers; the alert's is killed once at the failpoint and started again."""
+    alerts = service("alert")
+    candidate = event_like(
+        "inference.alert_candidate",
+        "inference.fanout",
+        candidate_id=uuid4(),
+        episode_id=uuid4(),
+        transition="open",
+        inference_id=uuid4(),
+        patient_id=desk.patient("es"),
+        stream_id=None,
+        device_id=None,
+        event_type="ARRHYTHMIA",
+        level="critical",
+        observed_at=datetime.now(UTC),
+        detected_at=datetime.now(UTC),
+        model="ecg_rhythm 1.0.0",
+        dedup_key="test",
+    )
+
+    def steps(channel: str | None = None) -> list[str]:
+        (alert,) = alerts.call("GET", f"/alerts?patient={candidate.patient_id}", desk.person).json["data"] or [None]
+        timeline = alerts.call("GET", f"/alerts/{alert['id']}/timeline", desk.person).json["data"] if alert else []
+        return [step["step"] for step in timeline if channel is None or step["details"].get("channel") == channel]
+
+    worker("notification")
+    first = worker("alert", failpoint)
+    wait_until(lambda: log.read_bytes().count(b"worker.ready") == 2)
+    publish(servers, "", candidate, desk.person.org_id)
+    if failpoint:
+        assert first.wait() == -signal.SIGKILL
+        worker("alert")
+    wait_until(lambda: "delivery_sent" in steps("EMAIL") and "notified" in steps())
+    assert steps("EMAIL") == ["delivery_queued", "delivery_sent"]
+    assert [steps().count(step) for step in ("created", "paged", "notified")] == [1, 1, 1]
+    assert len(desk.letters()) == 1
