@@ -11,6 +11,30 @@ class UnreachableContact(ApiError):
     }
 
 
+class InvitationOver(ApiError):
+    status, id = 409, "HG-ORG-003"
+    messages = {
+        "es": "La invitación ya se usó, se retiró o caducó. Pida otra a la organización.",
+        "en": "The invitation was used, revoked or has expired. Ask the organisation for another.",
+    }
+
+
+class FaintColor(ApiError):
+    status, id = 400, "HG-ORG-004"
+    messages = {
+        "es": "El texto blanco no se lee sobre {color} (contraste {contrast}:1, mínimo 4.5:1). Elija uno más oscuro.",
+        "en": "White text cannot be read on {color} (contrast {contrast}:1, at least 4.5:1). Choose a darker one.",
+    }
+
+
+class RoleBeyondReach(ApiError):
+    status, id = 403, "HG-ORG-005"
+    messages = {
+        "es": "Nadie invita a un papel por encima del suyo. Pídalo a quien administra la organización.",
+        "en": "Nobody invites to a role above their own. Ask the organisation's administrator.",
+    }
+
+
 class HalfQuietHours(ApiError):
     status, id = 400, "HG-ORG-002"
     messages = {

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
@@ -12,6 +12,7 @@ from sqlalchemy.orm import Mapped, mapped_column
 from common.database import Entity, service_base
 
 LOCALES = ("es", "en")
+BASE_ROLES = ("org_admin", "clinician", "caregiver", "patient", "org_viewer")
 PATIENT_SCOPES = ("care_team", "organization")
 MIN_RETENTION_DAYS, MAX_RETENTION_DAYS = 30, 36_500
 
@@ -87,10 +88,10 @@ class OrgContact(Changeable, Entity, Base):
 
 
 class OrgRole(Changeable, Entity, Base):
-    """A name that an organisation gives to one of the suite's roles."""
+    """A name that an organisation gives to one of the suite's roles ("Supervisión de planta" is a clinician)."""
 
     __tablename__ = "org_roles"
-    __table_args__ = (UniqueConstraint("org_id", "code"),)
+    __table_args__ = (one_of("base_role", BASE_ROLES), UniqueConstraint("org_id", "code"))
 
     org_id: Mapped[UUID] = mapped_column(ForeignKey("organizations.id"))
     code: Mapped[str] = mapped_column(String(40))
@@ -102,10 +103,13 @@ class OrgInvitation(Entity, Base):
     """An invitation into an organisation; its token is here as a hash only."""
 
     __tablename__ = "org_invitations"
+    __table_args__ = (one_of("base_role", BASE_ROLES),)
 
     org_id: Mapped[UUID] = _organization()
     email: Mapped[str] = mapped_column(String(150))
+    # As it was offered, and what it amounts to.
     role: Mapped[str] = mapped_column(String(40))
+    base_role: Mapped[str] = mapped_column(String(40))
     token_hash: Mapped[bytes] = mapped_column(unique=True)
     invited_by: Mapped[UUID | None]
     expires_at: Mapped[datetime]
@@ -113,9 +117,26 @@ class OrgInvitation(Entity, Base):
     used_by: Mapped[UUID | None]
     revoked_at: Mapped[datetime | None]
 
+    @property
+    def state(self) -> str:
+        """`pending`, `accepted`, `revoked` or `expired`."""
+        if self.used_at is not None:
+            return "accepted"
+        if self.revoked_at is not None:
+            return "revoked"
+        return "pending" if self.expires_at > datetime.now(UTC) else "expired"
+
+    def accept(self, user_id: UUID) -> None:
+        """It is this user's from now on."""
+        self.used_at, self.used_by = datetime.now(UTC), user_id
+
+    def revoke(self) -> None:
+        """Nobody can accept it any more."""
+        self.revoked_at = datetime.now(UTC)
+
 
 class OrgBrand(Changeable, Entity, Base):
-    """How an organisation looks: colours as `#rrggbb`, its logo in the media service."""
+    """How an organisation looks: backgrounds of white text as `#rrggbb`, and its logo in the media service."""
 
     __tablename__ = "org_brands"
     __table_args__ = (

@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session
 from common.auth import Caller
 from common.errors import NotFound
 from common.pagination import Page, paginate
-from organization_service.models import Organization, OrgContact, OrgSettings
+from organization_service.models import Organization, OrgBrand, OrgContact, OrgInvitation, OrgRole, OrgSettings
 
 
 def visible_organizations(caller: Caller) -> Select[Any]:
@@ -48,18 +48,69 @@ def get_settings(session: Session, caller: Caller, organization_id: UUID) -> Org
     return session.scalars(select(OrgSettings).where(OrgSettings.org_id == organization.id)).one()
 
 
+def get_brand(session: Session, caller: Caller, organization_id: UUID) -> OrgBrand:
+    """The looks of an organisation; raises NotFound."""
+    organization = get_organization(session, caller, organization_id)
+    return session.scalars(select(OrgBrand).where(OrgBrand.org_id == organization.id)).one()
+
+
+def _part(session: Session, caller: Caller, model: Any, organization_id: UUID, part_id: UUID) -> Any:
+    organization = get_organization(session, caller, organization_id)
+    part = session.scalar(select(model).where(model.org_id == organization.id, model.id == part_id))
+    if part is None:
+        raise NotFound
+    return part
+
+
+def _parts(session: Session, caller: Caller, model: Any, organization_id: UUID, limit: int, cursor: str | None) -> Page:
+    organization = get_organization(session, caller, organization_id)
+    return paginate(session, select(model).where(model.org_id == organization.id), model.id, limit, cursor)
+
+
 def find_contacts(session: Session, caller: Caller, organization_id: UUID, limit: int, cursor: str | None) -> Page:
     """The contacts of an organisation, newest first; raises NotFound."""
-    organization = get_organization(session, caller, organization_id)
-    statement = select(OrgContact).where(OrgContact.org_id == organization.id)
-    return paginate(session, statement, OrgContact.id, limit, cursor)
+    return _parts(session, caller, OrgContact, organization_id, limit, cursor)
 
 
 def get_contact(session: Session, caller: Caller, organization_id: UUID, contact_id: UUID) -> OrgContact:
     """One contact; raises NotFound."""
-    organization = get_organization(session, caller, organization_id)
-    statement = select(OrgContact).where(OrgContact.org_id == organization.id, OrgContact.id == contact_id)
-    contact = session.scalar(statement)
-    if contact is None:
+    return _part(session, caller, OrgContact, organization_id, contact_id)
+
+
+def find_roles(session: Session, caller: Caller, organization_id: UUID, limit: int, cursor: str | None) -> Page:
+    """The roles of an organisation, newest first; raises NotFound."""
+    return _parts(session, caller, OrgRole, organization_id, limit, cursor)
+
+
+def get_role(session: Session, caller: Caller, organization_id: UUID, role_id: UUID) -> OrgRole:
+    """One role; raises NotFound."""
+    return _part(session, caller, OrgRole, organization_id, role_id)
+
+
+def find_role_by_code(session: Session, organization: Organization, code: str) -> OrgRole | None:
+    """The organisation's role of this code, if any."""
+    return session.scalar(select(OrgRole).where(OrgRole.org_id == organization.id, OrgRole.code == code))
+
+
+def find_invitations(session: Session, caller: Caller, organization_id: UUID, limit: int, cursor: str | None) -> Page:
+    """The invitations of an organisation, newest first; raises NotFound."""
+    return _parts(session, caller, OrgInvitation, organization_id, limit, cursor)
+
+
+def get_invitation(session: Session, caller: Caller, organization_id: UUID, invitation_id: UUID) -> OrgInvitation:
+    """One invitation; raises NotFound."""
+    return _part(session, caller, OrgInvitation, organization_id, invitation_id)
+
+
+def get_invitation_by_token(session: Session, token_hash: bytes) -> OrgInvitation:
+    """The invitation that a token accepts, locked; its organisation is still there. Raises NotFound."""
+    statement = (
+        select(OrgInvitation)
+        .join(Organization, Organization.id == OrgInvitation.org_id)
+        .where(OrgInvitation.token_hash == token_hash, Organization.removed_at.is_(None))
+        .with_for_update(of=OrgInvitation)
+    )
+    invitation = session.scalar(statement)
+    if invitation is None:
         raise NotFound
-    return contact
+    return invitation

@@ -3,8 +3,10 @@
 from common.api import Api, Tenancy, page_of
 from common.pagination import PageFilter
 from common.permissions import Permission as P
-from organization_service import actions, queries
+from organization_service import actions, branding, queries
 from organization_service.schemas import (
+    BrandChange,
+    BrandOut,
     ContactChange,
     ContactIn,
     ContactOut,
@@ -104,3 +106,15 @@ def change_contact(session, caller, organization_id, contact_id, body):
 def remove_contact(session, caller, organization_id, contact_id):
     """Remove a contact."""
     actions.remove_contact(session, caller, organization_id, contact_id)
+
+
+@api.get("/organizations/{organization_id}/brand", returns=BrandOut, **READ)
+def get_brand(session, caller, organization_id):
+    """Get the looks of an organisation."""
+    return queries.get_brand(session, caller, organization_id)
+
+
+@api.patch("/organizations/{organization_id}/brand", body=BrandChange, returns=BrandOut, **WRITE)
+def change_brand(database, client, caller, organization_id, body):
+    """Change some of the looks of an organisation."""
+    return branding.change_brand(database, client, caller, organization_id, **body)

@@ -2,10 +2,18 @@
 
 from common import fields
 from common.pagination import PageFilter
-from organization_service.models import LOCALES, MAX_RETENTION_DAYS, MIN_RETENTION_DAYS, PATIENT_SCOPES
+from organization_service.models import (
+    BASE_ROLES,
+    LOCALES,
+    MAX_RETENTION_DAYS,
+    MIN_RETENTION_DAYS,
+    PATIENT_SCOPES,
+)
 
 CODE = r"^[A-Za-z0-9][A-Za-z0-9_-]*\Z"
 PHONE = r"^\+?[0-9][0-9 ()-]*\Z"
+ROLE = r"^[a-z][a-z0-9_]*\Z"
+COLOR = r"^#[0-9a-f]{6}\Z"
 CLOCK = r"^([01][0-9]|2[0-3]):[0-5][0-9]\Z"
 
 
@@ -94,3 +102,78 @@ class ContactOut(fields.Schema):
     phone = fields.Text(max_length=30, allow_none=True)
     created_at = fields.DateTime()
     updated_at = fields.DateTime()
+
+
+class BrandChange(fields.Schema):
+    """What to change of an organisation's looks; absent fields stay. Colours are `#rrggbb`, under white text."""
+
+    primary_color = fields.Text(max_length=7, pattern=COLOR)
+    secondary_color = fields.Text(max_length=7, pattern=COLOR)
+    logo_media_id = fields.Uuid(allow_none=True)
+
+
+class BrandOut(fields.Schema):
+    """An organisation's looks; the logo is downloaded from the media service."""
+
+    org_id = fields.Uuid()
+    primary_color = fields.Text()
+    secondary_color = fields.Text()
+    logo_media_id = fields.Uuid(allow_none=True)
+    updated_at = fields.DateTime()
+
+
+class RoleIn(fields.Schema):
+    """A name for one of the suite's roles."""
+
+    code = fields.Text(max_length=40, pattern=ROLE, required=True)
+    name = fields.Text(max_length=100, required=True)
+    base_role = fields.Choice(BASE_ROLES, required=True)
+
+
+class RoleChange(fields.Schema):
+    """What to change of a role; absent fields stay."""
+
+    name = fields.Text(max_length=100)
+
+
+class RoleOut(fields.Schema):
+    """A role inside an organisation, and the suite's role that it stands for."""
+
+    id = fields.Uuid()
+    org_id = fields.Uuid()
+    code = fields.Text()
+    name = fields.Text()
+    base_role = fields.Choice(BASE_ROLES)
+
+
+class InvitationIn(fields.Schema):
+    """Somebody to invite into a role: one of the suite's, or the code of one of the organisation's."""
+
+    email = fields.Email(required=True)
+    role = fields.Text(max_length=40, pattern=ROLE, required=True)
+    valid_days = fields.Integer(1, 30, load_default=7)
+
+
+class InvitationOut(fields.Schema):
+    """An invitation."""
+
+    id = fields.Uuid()
+    org_id = fields.Uuid()
+    email = fields.Email()
+    role = fields.Text()
+    state = fields.Choice(["pending", "accepted", "revoked", "expired"])
+    expires_at = fields.DateTime()
+    created_at = fields.DateTime()
+
+
+class NewInvitationOut(InvitationOut):
+    """An invitation just made, with the token that accepts it: it is shown this once."""
+
+    token = fields.Text()
+
+
+class JoinedOut(fields.Schema):
+    """What an accepted invitation gave."""
+
+    org_id = fields.Uuid()
+    role = fields.Choice(BASE_ROLES)

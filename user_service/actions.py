@@ -45,10 +45,13 @@ def _change_profile(session: Session, caller: Caller, user_id: UUID, values: dic
     return profile
 
 
-def _remember_member(session: Session, org_id: UUID | None, user_id: UUID, roles: Iterable[str]) -> None:
+def _remember_member(session: Session, org_id: UUID | None, user_id: UUID, roles: Iterable[str]) -> int:
+    """Remember roles; returns how many were new."""
     rows = [{"id": uuid7(), "org_id": org_id, "user_id": user_id, "role": role, "version": 1} for role in roles]
-    if rows:
-        session.execute(insert(UserOrgMembership).values(rows).on_conflict_do_nothing())
+    if not rows:
+        return 0
+    statement = insert(UserOrgMembership).values(rows).on_conflict_do_nothing().returning(UserOrgMembership.id)
+    return len(session.execute(statement).all())
 
 
 def change_preferences(session: Session, caller: Caller, **values: Any) -> UserPreferences:
@@ -80,6 +83,14 @@ def add_membership(session: Session, caller: Caller, user_id: UUID, role: str) -
     session.add(membership)
     record(session, caller, "user.membership_added", membership, {"user_id": str(user_id), "role": role})
     return membership
+
+
+def join(session: Session, caller: Caller, user_id: UUID, role: str) -> bool:
+    """Remember a role that somebody was invited to; False when they had it."""
+    joined = _remember_member(session, caller.org_id, user_id, [role]) > 0
+    details = {"role": role, "new": joined}
+    record(session, caller, "user.joined", f"users:{user_id}", details)
+    return joined
 
 
 def remove_membership(session: Session, caller: Caller, membership_id: UUID) -> None:

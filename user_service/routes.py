@@ -9,6 +9,7 @@ from user_service.schemas import (
     AlarmIn,
     DeviceIn,
     DeviceOut,
+    JoinedOut,
     MembershipFilter,
     MembershipIn,
     MembershipOut,
@@ -95,6 +96,12 @@ def add_membership(database, client, caller, body):
     directory.find_new_roles(database, client, caller, body["user_id"])
     with database.transaction(caller.org_id) as session:
         return actions.add_membership(session, caller, **body)
+
+
+@api.post("/internal/memberships", permission=INTERNAL, body=MembershipIn, returns=JoinedOut)
+def join(session, caller, body):
+    """Remember a role that somebody was invited to (for the organization service); a second time changes nothing."""
+    return {"joined": actions.join(session, caller, **body)}
 
 
 @api.get("/memberships/{membership_id}", permission=P.USER_READ, returns=MembershipOut)

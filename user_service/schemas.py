@@ -93,6 +93,12 @@ class MembershipOut(fields.Schema):
     created_at = fields.DateTime()
 
 
+class JoinedOut(fields.Schema):
+    """Whether the role is new."""
+
+    joined = fields.Boolean()
+
+
 class MembershipFilter(PageFilter):
     """Search by person."""
 

@@ -15,29 +15,8 @@ SUPERADMIN = Person(org_id=None, roles=("superadmin",))
 NURSES = {"name": "Control de enfermería", "email": "Planta4@hospital.es", "phone": "+34 600 000 000"}
 
 
-@pytest.fixture
-def organizations(service):
-    return service("organization")
-
-
-def create(organizations, **values):
-    body = {"code": f"hospital-{uuid4().hex[:12]}", "name": "Hospital del Mar"} | values
-    return organizations.call("POST", "/organizations", SUPERADMIN, json=body)
-
-
-@pytest.fixture
-def hospital(organizations):
-    return create(organizations).json["data"]
-
-
-@pytest.fixture
-def admin(hospital):
-    """Somebody with every permission in the hospital."""
-    return Person(org_id=UUID(hospital["id"]), roles=("org_admin",))
-
-
-def test_a_superadmin_creates_an_organisation(organizations):
-    answer = create(organizations, name="Clínica Ñandú")
+def test_a_superadmin_creates_an_organisation(organizations, create):
+    answer = create(name="Clínica Ñandú")
     made = answer.json["data"]
     assert (answer.status_code, answer.headers["Location"]) == (201, f"/organizations/{made['id']}")
     assert organizations.call("GET", answer.headers["Location"], SUPERADMIN).json["data"] == made
@@ -49,12 +28,12 @@ def test_nobody_else_creates_one(organizations, admin):
     assert (answer.status_code, answer.json["error"]["id"]) == (403, "HG-PERM-001")
 
 
-def test_a_code_is_given_once(organizations, hospital):
-    assert create(organizations, code=hospital["code"]).status_code == 409
+def test_a_code_is_given_once(hospital, create):
+    assert create(code=hospital["code"]).status_code == 409
 
 
-def test_members_see_their_own_and_superadmins_all(organizations, hospital, admin):
-    other = create(organizations).json["data"]
+def test_members_see_their_own_and_superadmins_all(organizations, hospital, admin, create):
+    other = create().json["data"]
     assert [row["id"] for row in organizations.call("GET", "/organizations", admin).json["data"]] == [hospital["id"]]
     seen = {row["id"] for row in organizations.call("GET", "/organizations?limit=200", SUPERADMIN).json["data"]}
     assert {hospital["id"], other["id"]} <= seen
@@ -224,8 +203,8 @@ def test_a_contact_must_be_reachable(organizations, hospital, admin, nurses):
     assert organizations.call("GET", nurses, admin).json["data"]["phone"] == NURSES["phone"]
 
 
-def test_a_contact_answers_only_under_its_own_organisation(organizations, hospital, nurses):
-    other = create(organizations).json["data"]
+def test_a_contact_answers_only_under_its_own_organisation(organizations, hospital, nurses, create):
+    other = create().json["data"]
     elsewhere = nurses.replace(hospital["id"], other["id"])
     for method, body in (("GET", None), ("PATCH", {"name": "X"}), ("DELETE", None)):
         assert organizations.call(method, elsewhere, SUPERADMIN, json=body).status_code == 404

@@ -68,7 +68,7 @@ def influx(service: ServiceUnderTest, person: Person) -> Samples:
 
 
 def organization(service: ServiceUnderTest, person: Person) -> Samples:
-    """The person's organisation itself, with its rules and a contact."""
+    """The person's organisation itself, with its rules, looks, a contact, a role and an invitation."""
     with service.database.transaction(person.org_id, technical=True) as session:  # the API would choose the id
         for table, columns, values in (
             ("organizations", "code, name", f"'{uuid4()}', 'Hospital'"),
@@ -77,12 +77,21 @@ def organization(service: ServiceUnderTest, person: Person) -> Samples:
                 "org_id, locale, timezone, retention_days, second_factor_required, patient_scope",
                 ":id, 'es', 'UTC', 365, false, 'care_team'",
             ),
+            ("org_brands", "org_id, primary_color, secondary_color", ":id, '#000000', '#000000'"),
         ):
             insert = text(f"INSERT INTO {table} (id, version, {columns}) VALUES (:id, 1, {values})")
             session.execute(insert, {"id": person.org_id})
-    path = f"/organizations/{person.org_id}/contacts"
-    contact = made(service, person, path, {"name": "Guardia", "phone": "600 000 000"})
-    return {"organization_id": str(person.org_id), "contact_id": contact["id"]}
+    path = f"/organizations/{person.org_id}"
+    contact = made(service, person, f"{path}/contacts", {"name": "Guardia", "phone": "600 000 000"})
+    role = {"code": "supervision", "name": "Supervisión", "base_role": "clinician"}
+    invitation = {"email": "ana@hospital.es", "role": "clinician"}
+    return {
+        "organization_id": str(person.org_id),
+        "contact_id": contact["id"],
+        "role_id": made(service, person, f"{path}/roles", role)["id"],
+        "invitation_id": made(service, person, f"{path}/invitations", invitation)["id"],
+        "token": "unknown",  # a real one opens the door to whoever holds it, and is meant to
+    }
 
 
 def user(service: ServiceUnderTest, person: Person) -> Samples:

@@ -2,27 +2,18 @@
 
 from __future__ import annotations
 
-import os
-import threading
 from uuid import uuid4
 
 import pytest
-from werkzeug.serving import make_server
+
+from tests.support.listening import listening
 
 
 @pytest.fixture(scope="session")
 def auth(service):
     """The auth service, listening where the user service looks for it."""
-    running = service("auth")
-    server = make_server("127.0.0.1", 0, running.app, threaded=True)
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    os.environ["AUTH_URL"] = f"http://127.0.0.1:{server.server_port}"
-    yield running
-    del os.environ["AUTH_URL"]
-    server.shutdown()
-    thread.join()
-    server.server_close()
+    with listening(service("auth")) as running:
+        yield running
 
 
 @pytest.fixture

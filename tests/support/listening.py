@@ -1,0 +1,29 @@
+"""A service that others can ask over HTTP while a test runs."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from werkzeug.serving import make_server
+
+from tests.support.services import ServiceUnderTest
+
+
+@contextmanager
+def listening(under_test: ServiceUnderTest) -> Iterator[ServiceUnderTest]:
+    """Serve it on a free port of loopback, where `<SERVICE>_URL` then leads."""
+    variable = f"{under_test.name.upper()}_URL"
+    server = make_server("127.0.0.1", 0, under_test.app, threaded=True)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    os.environ[variable] = f"http://127.0.0.1:{server.server_port}"
+    try:
+        yield under_test
+    finally:
+        del os.environ[variable]
+        server.shutdown()
+        thread.join()
+        server.server_close()
