@@ -6,12 +6,12 @@ from collections.abc import Iterable
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import select
+from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
 from auth_service import queries
 from auth_service.errors import BeyondOwnPermissions, BuiltInRole
-from auth_service.models import BLOCKED, Permission, Role, RolePermission, User, UserRole, UserSession
+from auth_service.models import ACTIVE, Permission, Role, RolePermission, User, UserRole, UserSession
 from auth_service.roles import PATIENT, SUPERADMIN
 from auth_service.sign_in import revoke_access, revoke_sessions
 from common.auth import Caller
@@ -47,10 +47,10 @@ def change_user(session: Session, caller: Caller, user_id: UUID, **values: Any) 
 
 
 def set_status(session: Session, caller: Caller, user_id: UUID, status: str) -> User:
-    """Activate or block somebody else; whoever is blocked is out within a second. Raises NotFound, Forbidden."""
+    """Activate or block somebody else; whoever is not active is out within a second. Raises NotFound, Forbidden."""
     user = _get_subordinate(session, caller, user_id, itself=False)
     user.status = status
-    if status == BLOCKED:
+    if status != ACTIVE:
         revoke_sessions(session, UserSession.user_id == user.id)
         revoke_access(session, user)
     record(session, caller, "user.status_set", user, {"status": status})
@@ -78,6 +78,26 @@ def withdraw_role(session: Session, caller: Caller, user_id: UUID, code: str) ->
     user.held.remove(role)
     revoke_access(session, user)
     record(session, caller, "user.role_withdrawn", user, {"role": code})
+
+
+def join_organization(session: Session, caller: Caller, user_id: UUID, role: str) -> User:
+    """Take a user who agreed to it into the organisation of the calling service, with a role.
+
+    Raises NotFound, and Conflict for a user of another organisation.
+    """
+    granted = queries.get_role(session, role, share=True)
+    user = session.get(User, user_id, with_for_update=True)
+    if user is None or caller.org_id is None or granted.code == SUPERADMIN:
+        raise NotFound
+    if user.org_id not in (None, caller.org_id):
+        raise Conflict
+    user.org_id = caller.org_id
+    if granted not in user.held:
+        user.held.append(granted)
+    session.execute(update(UserSession).where(UserSession.user_id == user.id).values(org_id=user.org_id))
+    revoke_access(session, user)
+    record(session, caller, "user.joined", user, {"role": role})
+    return user
 
 
 def _get_subordinate(session: Session, caller: Caller, user_id: UUID, *, itself: bool = True) -> User:

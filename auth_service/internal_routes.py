@@ -1,7 +1,7 @@
 """Endpoints for the other services and the gateway."""
 
-from auth_service import credentials, queries
-from auth_service.schemas import ContactsIn, ContactsOut, LetterOut, RevocationOut, RevocationQuery
+from auth_service import actions, credentials, queries
+from auth_service.schemas import ContactsIn, ContactsOut, JoinIn, LetterOut, RevocationOut, RevocationQuery, UserOut
 from common.api import Api, Tenancy
 from common.permissions import INTERNAL
 
@@ -25,6 +25,14 @@ def get_revocation(session, token_id, query):
 def find_contacts(session, caller, body):
     """Find the addresses and languages of users of an organisation."""
     return {"contacts": queries.find_contacts(session, caller, **body)}
+
+
+@api.put(
+    "/internal/users/{user_id}/organization", permission=INTERNAL, body=JoinIn, returns=UserOut, tenancy=Tenancy.ALL
+)
+def join_organization(session, caller, user_id, body):
+    """Take a user into the organisation of the token, for whoever accepted an invitation."""
+    return actions.join_organization(session, caller, user_id, **body)
 
 
 @api.get("/internal/account-mails/{account_mail_id}", permission=INTERNAL, returns=LetterOut, tenancy=Tenancy.ALL)

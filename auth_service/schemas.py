@@ -233,6 +233,12 @@ class RevocationOut(fields.Schema):
     revoked = fields.Boolean()
 
 
+class JoinIn(fields.Schema):
+    """The role to have in the organisation."""
+
+    role = fields.Text(pattern=_ROLE_CODE, max_length=40, required=True)
+
+
 class ContactsIn(fields.Schema):
     """The users to find."""
 

@@ -50,9 +50,10 @@ ACROSS_ORGANIZATIONS = {
     "DELETE /auth/roles/{code}/permissions/{permission}",
     "GET /auth/permissions",
     "GET /auth/catalogs/{catalog}",
-    # For other services. A letter may go to somebody in no organisation; the query compares.
+    # For other services. A letter may go to somebody in no organisation, and whoever joins one is in none.
     "GET /internal/revocations/{token_id}",
     "GET /internal/account-mails/{account_mail_id}",
+    "PUT /internal/users/{user_id}/organization",
 }
 
 

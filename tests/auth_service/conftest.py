@@ -105,3 +105,12 @@ def account(auth, admin):
         return made
 
     return make
+
+
+@pytest.fixture
+def registered(auth) -> Account:
+    """Somebody who registered by themselves."""
+    made = Account(auth)
+    body = {"name": "Luz Mora", "email": made.email, "password": made.password}
+    assert auth.call("POST", "/auth/register", json=body).status_code == 201
+    return made

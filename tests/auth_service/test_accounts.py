@@ -52,11 +52,8 @@ def test_registering_takes_nothing_that_escalates(auth, extra):
     assert answer.json["error"]["details"] == [{"field": next(iter(extra)), "issue": "campo desconocido"}]
 
 
-def test_an_organisation_in_the_address_changes_nothing(auth):
-    answer = auth.call("POST", f"/auth/register?org_id={uuid4()}", json=newcomer())
-    assert answer.status_code in (201, 404)
-    if answer.status_code == 201:
-        assert answer.json["data"]["org_id"] is None
+def test_an_organisation_in_the_address_is_refused(auth):
+    assert auth.call("POST", f"/auth/register?org_id={uuid4()}", json=newcomer()).status_code == 404
 
 
 def test_an_address_is_taken_once_whatever_its_case(auth):
@@ -274,3 +271,20 @@ def test_contacts_are_the_active_users_of_the_organisation(auth, account, admin)
     foreign = auth.call("POST", "/internal/contacts", auth.service_token("notification", uuid4()), json=body)
     assert foreign.json["data"] == {"contacts": []}
     assert auth.call("POST", "/internal/contacts", admin, json=body).status_code == 401
+
+
+def test_whoever_accepts_an_invitation_joins_with_claims_at_the_next_refresh(auth, registered, admin):
+    luz = registered.login()
+    assert luz.claims.org_id is None
+    path, body = f"/internal/users/{luz.id}/organization", {"role": "caregiver"}
+    organization = auth.service_token("organization", admin.org_id)
+    assert auth.call("PUT", path, admin, json=body).status_code == 401
+    assert auth.call("PUT", path, organization, json={"role": "superadmin"}).status_code == 404
+    answer = auth.call("PUT", path, organization, json=body)
+    assert answer.json["data"]["roles"] == ["caregiver", "patient"]
+    assert not luz.is_let_in
+    luz.refresh()
+    assert luz.claims.org_id == admin.org_id
+    assert "alert:ack" in luz.claims.permissions
+    assert auth.audited(admin.org_id)[0] == "user.joined"
+    assert auth.call("PUT", path, auth.service_token("organization", uuid4()), json=body).status_code == 409
