@@ -23,7 +23,7 @@ class LogFilter(PageFilter):
 class ExportFilter(LogFilter):
     """The same, in large pages; the answer's `X-Next-Cursor` asks for the next."""
 
-    limit = fields.Integer(1, MAX_EXPORT, load_default=MAX_EXPORT)
+    limit = fields.Integer(1, MAX_EXPORT, load_default=1000)
     format = fields.Choice(FORMATS, load_default="ndjson")
 
 
@@ -48,7 +48,7 @@ class LogOut(fields.Schema):
 class VerifyFilter(fields.Schema):
     """Which stretch of the chain to walk: `limit` rows after the one numbered `cursor`."""
 
-    limit = fields.Integer(1, MAX_VERIFY, load_default=MAX_VERIFY)
+    limit = fields.Integer(1, MAX_VERIFY, load_default=5000)
     cursor = fields.Integer(0, load_default=0)
 
 
