@@ -11,9 +11,12 @@ from common.config import ServiceSettings, setting
 
 @dataclass(frozen=True, kw_only=True)
 class Settings(ServiceSettings):
-    """Which engine keeps the samples: InfluxDB 2 where `INFLUX_URL` is set, else a local file."""
+    """Which engine keeps the samples: InfluxDB 2 where `INFLUXDB_URL` is set, else a local file.
 
-    influx_url: str | None = setting("INFLUX_URL", None)
+    `INFLUX_URL` is taken: as `<SERVICE>_URL` it says where the other services find this one.
+    """
+
+    influxdb_url: str | None = setting("INFLUXDB_URL", None)
     timeseries_path: str = setting(
         "TIMESERIES_PATH", str(Path(os.environ.get("HEARTGUARD_STATE", "/var/lib/heartguard")) / "timeseries/series.db")
     )

@@ -42,15 +42,15 @@ __all__ = [
 class StoreSettings(Protocol):
     """What `open_store` reads."""
 
-    influx_url: str | None
+    influxdb_url: str | None
     timeseries_path: str
 
 
 def open_store(settings: StoreSettings) -> EmbeddedStore:
     """Open the engine that the settings name; raises StoreError when it cannot serve them."""
-    if settings.influx_url:
+    if settings.influxdb_url:
         raise StoreError(
-            "INFLUX_URL is set, but the InfluxDB 2 engine comes only with the deployment issue:"
-            " unset INFLUX_URL to use the embedded engine."
+            "INFLUXDB_URL is set, but the InfluxDB 2 engine comes only with the deployment issue:"
+            " unset INFLUXDB_URL to use the embedded engine."
         )
     return EmbeddedStore(settings.timeseries_path)

@@ -496,7 +496,7 @@ class TestLife:
 
 def test_the_coming_engine_is_refused_clearly(tmp_path):
     class settings:
-        influx_url = "http://127.0.0.1:8086"
+        influxdb_url = "http://127.0.0.1:8086"
         timeseries_path = str(tmp_path / "series.db")
 
     with pytest.raises(StoreError, match="deployment issue"):
