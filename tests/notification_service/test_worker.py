@@ -10,6 +10,7 @@ import pika
 import pytest
 
 from common.events import Event, wrap
+from common.messaging import declare_topology
 from tests.notification_service.workers import wait_until
 from tests.support.services import event_like
 
@@ -29,6 +30,7 @@ def publish(servers, routing_key: str, event: Event, org_id: UUID) -> None:
     connection = pika.BlockingConnection(pika.URLParameters(servers.rabbitmq.url))
     try:
         channel = connection.channel()
+        declare_topology(channel, [])
         channel.confirm_delivery()
         wait_until(routed)
     finally:
@@ -57,7 +59,7 @@ def test_from_the_broker_to_the_mailbox_and_back(desk, servers, worker, log):
     connection = pika.BlockingConnection(pika.URLParameters(servers.rabbitmq.url))
     try:
         channel = connection.channel()
-        channel.exchange_declare("notification.topic", "topic", durable=True)
+        declare_topology(channel, [])
         back = channel.queue_declare("", exclusive=True).method.queue
         channel.queue_bind(back, "notification.topic", "alert.delivery_update.*")
         worker()
