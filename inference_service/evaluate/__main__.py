@@ -112,6 +112,7 @@ def _cell(value: float, form: str) -> str:
 
 
 def main() -> int:
+    """Measure the folder that the command line names and print the table."""
     parser = argparse.ArgumentParser(prog="python -m inference_service.evaluate", description=__doc__)
     parser.add_argument("folder", type=Path, help="folder of recordings")
     parser.add_argument("--data-set", choices=sorted(DATA_SETS), default="wfdb", help="layout of the folder")

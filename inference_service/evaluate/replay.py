@@ -73,5 +73,6 @@ def ecg_windows(
 
 
 def ecg_replay(conditions: Sequence[str] = (), context: PatientContext | None = None) -> Replay:
+    """The episode machines of the ECG model, of all its conditions or of some alone."""
     limits = limits_for(ecg_rhythm.MODEL.limits, context or PatientContext())
     return Replay(only(limits, *conditions) if conditions else limits, ecg_rhythm.MODEL.events)

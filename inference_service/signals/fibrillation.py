@@ -53,6 +53,7 @@ def longest_s(samples: np.ndarray, rate_hz: float, recent_s: float) -> float:
 
 
 def is_fibrillation(segment: np.ndarray) -> bool:
+    """Whether a filtered segment (mV) is a sine that fills the time, strong enough to be told from asystole."""
     return (
         np.ptp(segment) >= MIN_AMPLITUDE_MV and leakage(segment) <= MAX_LEAKAGE and filled_share(segment) >= MIN_FILLED
     )
