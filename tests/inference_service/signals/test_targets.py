@@ -32,7 +32,7 @@ def measure(data_set: str, folder: str, short: int) -> dict[str, Tally]:
 
 
 def test_r_peaks_heart_rate_and_fibrillation_on_the_arrhythmia_database():
-    tallies = measure("mitdb", "mitdb", short=3)
+    tallies = measure("mitdb", "mitdb", short=2)
     gross = tallies["gross"]
     assert gross.sensitivity >= (99.8 if LONG else 99.0)
     assert gross.precision >= (99.6 if LONG else 99.0)
