@@ -10,6 +10,7 @@ from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
 from auth_service import queries
+from auth_service.credentials import cancel_resets
 from auth_service.errors import BeyondOwnPermissions, BuiltInRole
 from auth_service.models import ACTIVE, Permission, Role, RolePermission, User, UserRole, UserSession
 from auth_service.roles import PATIENT, SUPERADMIN
@@ -42,7 +43,10 @@ def create_user(session: Session, caller: Caller, roles: list[str], **values: An
 def change_user(session: Session, caller: Caller, user_id: UUID, **values: Any) -> User:
     """Change some fields of an account; raises NotFound, BeyondOwnPermissions."""
     user = _get_subordinate(session, caller, user_id)
-    record(session, caller, "user.changed", user, user.change(**values))
+    changed = user.change(**values)
+    if "email" in changed:
+        cancel_resets(session, user)
+    record(session, caller, "user.changed", user, changed)
     return user
 
 

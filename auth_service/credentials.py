@@ -107,14 +107,19 @@ def reset_password(
         _record_change(session, replace(caller, subject=str(user.id)), user, "user.password_reset")
 
 
-def _record_change(session: Session, caller: Caller, user: User, action: str) -> None:
-    """Audit a new password and tell the owner; links that were mailed for the old one are worth nothing any more."""
+def cancel_resets(session: Session, user: User) -> None:
+    """Make the links worthless that were mailed until now."""
     session.execute(
         update(AccountMail)
         .where(AccountMail.user_id == user.id, AccountMail.kind == PASSWORD_RESET, AccountMail.used_at.is_(None))
         .values(used_at=func.now())
         .execution_options(synchronize_session=False)
     )
+
+
+def _record_change(session: Session, caller: Caller, user: User, action: str) -> None:
+    """Audit a new password, and tell the owner of it."""
+    cancel_resets(session, user)
     record(session, caller, action, user, publish=_queue_mail(session, user, PASSWORD_CHANGED))
 
 

@@ -125,13 +125,13 @@ def with_password(
             record(session, caller, "login.refused", user, {"status": user.status})
             outcome = AccountInactive()
         else:
-            if renewed is not None:
-                user.password_hash = renewed
             outcome = then(session, replace(caller, subject=str(user.id)), user)
             if isinstance(outcome, BadCredentials):
                 outcome = _refuse(session, caller, vault, email, user, source)
             elif not isinstance(outcome, ApiError):
                 throttle.forgive(session, source)
+                if renewed is not None and user.password_hash == stored:  # `then` may have set another password
+                    user.password_hash = renewed
     if isinstance(outcome, ApiError):
         raise outcome
     return outcome

@@ -14,10 +14,12 @@ from pathlib import Path
 from types import SimpleNamespace
 from uuid import UUID, uuid4
 
+import argon2
 import pyotp
 import pytest
 from sqlalchemy import text
 
+from auth_service.queries import find_user_by_email
 from common.config import ROOT
 from common.database import ALL_ORGANIZATIONS
 
@@ -126,6 +128,14 @@ def test_an_expired_reset_token_is_refused(auth, account):
     assert auth.call("POST", "/auth/password/reset", json={"token": token, "password": NEW}).status_code == 400
 
 
+def test_a_link_mailed_to_an_address_that_was_changed_is_worthless(auth, account, admin):
+    luz = account("clinician")
+    auth.call("POST", "/auth/password/forgot", json={"email": luz.email})
+    token = letter(auth, mails(auth, luz.id)[0], luz.org_id).json["data"]["token"]
+    auth.call("PATCH", f"/auth/users/{luz.id}", admin, json={"email": f"{uuid4().hex}@clinic.test"})
+    assert auth.call("POST", "/auth/password/reset", json={"token": token, "password": NEW}).status_code == 400
+
+
 def test_forgetting_is_silent_about_unknown_addresses_and_does_not_flood(auth, account):
     assert auth.call("POST", "/auth/password/forgot", json={"email": f"{uuid4().hex}@no.test"}).status_code == 204
     luz = account("clinician")
@@ -188,6 +198,14 @@ def test_login_asks_for_the_second_factor(guarded):
     assert guarded.login(code=guarded.code()).call("GET", "/auth/me").json["data"]["second_factor"] is True
 
 
+def test_an_outdated_hash_is_renewed_only_after_both_factors(auth, guarded):
+    old = argon2.PasswordHasher(time_cost=1, memory_cost=8192, parallelism=1).hash(guarded.password)
+    with auth.database.transaction(ALL_ORGANIZATIONS, technical=True) as session:
+        session.execute(text("UPDATE users SET password_hash = :old WHERE id = :id"), {"old": old, "id": guarded.id})
+    assert guarded.try_login().json["error"]["id"] == "HG-AUTH-007"
+    assert guarded.try_login(code=guarded.code()).status_code == 200
+
+
 def test_guessing_codes_locks_although_the_password_is_right(guarded):
     for _ in range(9):
         guarded.try_login(code="000000")
@@ -215,25 +233,32 @@ def test_the_second_factor_goes_with_both_factors_only(guarded):
 # --- the first superadmin --------------------------------------------------------------------------------------------
 
 
-def test_the_first_superadmin_is_made_once_and_can_be_let_back_in(auth, capsys, monkeypatch):
+def test_the_first_superadmin_is_made_once(auth):
     bootstrap = importlib.import_module("auth_service.bootstrap")
-    email = f"{uuid4().hex}@ops.test"
-    monkeypatch.setenv("SUPERADMIN_EMAIL", email)
+    with pytest.raises(InterruptedError), auth.database.transaction(ALL_ORGANIZATIONS) as session:
+        session.execute(text("DELETE FROM user_roles"))  # rolled back below: other tests have a superadmin too
+        assert bootstrap.make_superadmin(session, "first@ops.test", "x") is True
+        assert find_user_by_email(session, "first@ops.test").roles == ["superadmin"]
+        assert bootstrap.make_superadmin(session, "second@ops.test", "x") is False
+        assert find_user_by_email(session, "second@ops.test") is None
+        raise InterruptedError
 
-    def login(printed: str):
-        assert email in printed
-        password = re.search(r"password \(shown once\): (\S+)", printed)[1]
-        return auth.call("POST", "/auth/login", json={"email": email, "password": password})
 
+def test_a_superadmin_is_let_back_in_from_the_shell(auth, account, admin, superadmin, capsys, monkeypatch):
+    bootstrap = importlib.import_module("auth_service.bootstrap")
+    chief = account("org_admin").login()
+    monkeypatch.setenv("SUPERADMIN_EMAIL", chief.email)
+    with pytest.raises(SystemExit, match="no superadmin has the address"):
+        bootstrap.main(["--reset-password"])
+    auth.call("PUT", f"/auth/users/{chief.id}/roles/superadmin?org_id={admin.org_id}", superadmin)
     assert bootstrap.main([]) == 0
-    first = login(capsys.readouterr().out)
-    assert first.json["data"]["user"]["roles"] == ["superadmin"]
-    assert bootstrap.main([]) == 0
-    assert "nothing changed" in capsys.readouterr().err
+    assert "password" not in capsys.readouterr().out
     assert bootstrap.main(["--reset-password"]) == 0
-    assert login(capsys.readouterr().out).status_code == 200
-    refresh = {"refresh_token": first.json["data"]["refresh_token"]}
-    assert auth.call("POST", "/auth/refresh", json=refresh).status_code == 401
+    printed = capsys.readouterr().out
+    assert chief.email in printed
+    assert chief.try_refresh().status_code == 401
+    chief.password = re.search(r"password \(shown once\): (\S+)", printed)[1]
+    assert chief.login().claims.roles == {"org_admin", "superadmin"}
     assert bootstrap.main(["--what"]) == 64
 
 

@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from uuid import UUID, uuid4
 
+import argon2
 import pytest
 from sqlalchemy import text
 
@@ -75,8 +76,6 @@ def test_a_blocked_account_is_told_only_with_its_password(account, admin):
 
 
 def test_outdated_hashes_are_renewed_at_login(auth, account):
-    import argon2
-
     luz = account("clinician")
     old = argon2.PasswordHasher(time_cost=1, memory_cost=8192, parallelism=1).hash(luz.password)
     age(auth, "UPDATE users SET password_hash = :old WHERE id = :id", old=old, id=luz.id)
