@@ -31,6 +31,7 @@ class Scene:
     """Who and what the demo made."""
 
     clinician: Client
+    organization_id: str
     patient_id: str
     stream_id: str
     email: str
@@ -71,7 +72,7 @@ def set_up(admin: Client, base_url: str, recording: Recording) -> Scene:
     )
     clinician.post(f"/streams/{stream['id']}/bindings", {"bucket": "heartguard_signals"})
     step(f"device        {device['serial']}, stream {recording.signal} at {recording.sample_rate_hz:g} Hz")
-    return Scene(clinician, patient["id"], stream["id"], email)
+    return Scene(clinician, organization["id"], patient["id"], stream["id"], email)
 
 
 @dataclass
@@ -173,17 +174,18 @@ def show_timeline(scene: Scene, alert: dict[str, Any], played: Replay) -> float:
 def show_audit(admin: Client, scene: Scene, alert: dict[str, Any], played: Replay) -> list[str]:
     """Print the audit rows that the alarm left, in every service; returns their actions."""
     _, _, request_id = played.that_covered(moment(alert["observed_at"]))
+    logs = f"/audit/logs?org_id={scene.organization_id}&limit=200"
     wanted = ("alert.acknowledged", "alert.resolved", "alert.closed")
 
     def complete() -> list[dict[str, Any]]:
-        found = scene.clinician.get(f"/audit/logs?entity_id={alert['id']}&limit=200")
+        found = admin.get(f"{logs}&entity_id={alert['id']}")
         return found if {row["action"] for row in found} >= set(wanted) else []
 
     own = wait_for("the audit trail", complete)
     traced = {row["request_id"] for row in own}
     rows = {row["id"]: row for row in own}
     for trace in sorted(traced | {request_id}):
-        rows |= {row["id"]: row for row in scene.clinician.get(f"/audit/logs?request_id={trace}&limit=200")}
+        rows |= {row["id"]: row for row in admin.get(f"{logs}&request_id={trace}")}
     print("\nAudit trail")
     ordered = sorted(rows.values(), key=lambda row: (row["ts"], row["sequence"]))
     for row in ordered:
