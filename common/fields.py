@@ -219,7 +219,7 @@ def problems_of(messages: Any, path: str = "") -> list[dict[str, str]]:
     if isinstance(messages, dict):
         found = []
         for key, inner in messages.items():
-            name = path if key in ("_schema", "key", "value") else f"{path}.{key}" if path else str(key)
+            name = path if key == "_schema" else f"{path}.{key}" if path else str(key)
             found += problems_of(inner, name)
         return found
     if isinstance(messages, list):

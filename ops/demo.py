@@ -24,6 +24,7 @@ DEVICE_TYPES = {"ECG": "ECG_1LEAD", "SpO2": "PULSE_OX", "HR": "PULSE_OX", "BP": 
 BATCH_S = 5.0
 BAR_WIDTH = 40
 GRACE_S = 30.0
+MARGIN = timedelta(minutes=1)
 
 
 @dataclass
@@ -60,7 +61,10 @@ def set_up(admin: Client, base_url: str, recording: Recording) -> Scene:
     step(f"patient       {patient['id']}, in the care of the team")
     kind = DEVICE_TYPES.get(recording.signal, "WEARABLE")
     device = clinician.post("/devices", {"serial": f"DEMO-{mark}", "type": kind, "brand": "HeartGuard"})
-    clinician.post(f"/devices/{device['id']}/assignments", {"patient_id": patient["id"]})
+    # The recording's clock starts in the past, so that it ends about now: the device was on the patient by then.
+    length = timedelta(seconds=len(recording.samples) / recording.sample_rate_hz)
+    since = wire(datetime.now(UTC) - length - MARGIN)
+    clinician.post(f"/devices/{device['id']}/assignments", {"patient_id": patient["id"], "starts_at": since})
     stream = clinician.post(
         f"/devices/{device['id']}/streams",
         {
@@ -68,6 +72,7 @@ def set_up(admin: Client, base_url: str, recording: Recording) -> Scene:
             "sample_rate_hz": recording.sample_rate_hz,
             "unit": recording.unit,
             "channel": recording.channel,
+            "started_at": since,
         },
     )
     clinician.post(f"/streams/{stream['id']}/bindings", {"bucket": "heartguard_signals"})
@@ -98,7 +103,7 @@ def replay(scene: Scene, recording: Recording, speed: float) -> tuple[Replay, di
         request_id = f"demo-{uuid4()}"
         body = {
             "stream_id": scene.stream_id,
-            "started_at": taken_at.isoformat().replace("+00:00", "Z"),
+            "started_at": wire(taken_at),
             "values": [round(float(value), 4) for value in chunk],
         }
         scene.clinician.post("/timeseries/write", body, request_id)
@@ -142,8 +147,13 @@ def wait_for(what: str, look: Any) -> Any:
 
 
 def moment(text: str) -> datetime:
-    """A wire time."""
+    """The moment that a wire time names."""
     return datetime.fromisoformat(text)
+
+
+def wire(at: datetime) -> str:
+    """A moment as the wire has it."""
+    return at.isoformat().replace("+00:00", "Z")
 
 
 def finish(scene: Scene, alert: dict[str, Any]) -> None:
