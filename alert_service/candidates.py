@@ -78,7 +78,7 @@ def _open(session: Session, caller: Caller, alert: Alert, stale: bool) -> None:
         write_step(session, caller, original, "repeated", {"duplicate": str(alert.id)})
     else:
         alert.status = "created"
-        open_alert(session, caller, alert, stale=stale)
+        open_alert(session, caller, alert, policy, stale=stale)
 
 
 def _repeat(session: Session, caller: Caller, alert: Alert, level: str, stale: bool) -> None:

@@ -12,7 +12,7 @@ from uuid6 import uuid7
 
 from alert_service import queries
 from alert_service.events import AlertCreated, AlertNotify, AlertUpdated
-from alert_service.models import PAGED_LEVELS, Alert, TimelineEntry
+from alert_service.models import PAGED_LEVELS, Alert, AlertPolicy, TimelineEntry
 from common.auth import Caller
 from common.events import Event
 from common.outbox import record
@@ -20,7 +20,9 @@ from common.outbox import record
 log = structlog.get_logger()
 
 
-def open_alert(session: Session, caller: Caller, alert: Alert, *, stale: bool = False) -> None:
+def open_alert(
+    session: Session, caller: Caller, alert: Alert, policy: AlertPolicy | None = None, *, stale: bool = False
+) -> None:
     """Store a new alert with how it came about, and tell people unless it is low, stale or a duplicate."""
     session.add(alert)
     session.flush()
@@ -32,7 +34,7 @@ def open_alert(session: Session, caller: Caller, alert: Alert, *, stale: bool = 
     created = AlertCreated(**_facts(alert), source=alert.source, duplicate_of=alert.duplicate_of)
     record(session, caller, "alert.created", alert, {"type": alert.type, "level": alert.level}, publish=created)
     if alert.duplicate_of is None and alert.level in PAGED_LEVELS and not stale:
-        page(session, caller, alert, "paged")
+        page(session, caller, alert, "paged", policy=policy)
 
 
 def write_step(
@@ -78,9 +80,13 @@ def page(
     details: dict[str, Any] | None = None,
     *,
     note: str | None = None,
+    policy: AlertPolicy | None = None,
 ) -> None:
-    """Write a step that people are told about through the policy's channels, and await their acknowledgement."""
-    policy = queries.policy_for(session, alert.org_id, alert.type)
+    """Write a step that people are told about through the policy's channels, and await their acknowledgement.
+
+    Whoever knows the policy already gives it.
+    """
+    policy = policy or queries.policy_for(session, alert.org_id, alert.type)
     channels = policy.channels_of(alert.level)
     if not channels and alert.level in PAGED_LEVELS:
         log.warning("alert.nobody_paged", alert_id=str(alert.id), level=alert.level)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.alert_service.ward import Ward
+from tests.alert_service.alert_ward import Ward
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ import pytest
 from sqlalchemy import text
 from sqlalchemy.exc import IntegrityError
 
-from tests.alert_service.ward import OBSERVED
+from tests.alert_service.alert_ward import OBSERVED
 
 
 def test_an_episode_becomes_an_alert_and_a_page_per_channel(ward):

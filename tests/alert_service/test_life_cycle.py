@@ -9,7 +9,7 @@ from uuid import uuid4
 
 import pytest
 
-from tests.alert_service.ward import OBSERVED
+from tests.alert_service.alert_ward import OBSERVED
 
 STEPS = ("ack", "resolve", "close")
 REACHED_BY = {

@@ -7,7 +7,7 @@ from uuid import uuid4
 
 import pytest
 
-from tests.alert_service.ward import OBSERVED
+from tests.alert_service.alert_ward import OBSERVED
 
 POLICY = {
     "alert_type": None,

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from uuid import uuid4
+from uuid import UUID, uuid4
 
+import msgspec
 import pytest
 
 from tests.support.services import event_like
@@ -83,8 +84,6 @@ def test_a_caregiver_sees_what_went_to_them_only(desk):
     desk.notify(desk.patient("es", "es"))
     desk.work()
     first, _ = desk.deliveries()
-    from uuid import UUID
-
     caregiver = replace(desk.person, user_id=UUID(first["recipient"]), roles=("caregiver",))
     seen = desk.service.call("GET", "/notifications", caregiver).json["data"]
     assert [item["id"] for item in seen] == [first["id"]]
@@ -92,8 +91,6 @@ def test_a_caregiver_sees_what_went_to_them_only(desk):
 
 @pytest.mark.parametrize("changes", [{"level": "dire"}, {"channel": "PIGEON"}, {"alert_type": "a\nBcc: x@y.z"}])
 def test_a_request_that_breaks_its_promise_is_not_stored(desk, changes):
-    import msgspec
-
     values = {"notification_id": uuid4(), "alert_id": uuid4(), "patient_id": uuid4(), "level": "high"}
     values |= {"alert_type": "ARRHYTHMIA", "channel": "EMAIL", "observed_at": "2026-03-01T12:00:00Z"}
     event = event_like("alert.notify", "notification.topic", **(values | changes))
