@@ -146,7 +146,7 @@ class Inference(Entity, Base):
     score: Mapped[Decimal | None] = mapped_column(Score)
     threshold: Mapped[Decimal | None] = mapped_column(Score)
     quality: Mapped[Decimal | None] = mapped_column(Score)
-    explanation: Mapped[dict[str, Any]] = mapped_column(JSONB)
+    explanation: Mapped[dict[str, Any] | None] = mapped_column(JSONB(none_as_null=True))
 
     model_version: Mapped[ModelVersion] = relationship(lazy="joined", innerjoin=True)
 

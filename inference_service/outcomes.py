@@ -276,7 +276,7 @@ def store(session: Session, monitor: Any, version: RunningVersion, event_type: s
         "score": _decimal(finding.score if finding else None),
         "threshold": _decimal(finding.threshold if finding else None),
         "quality": _decimal(outcome.quality),
-        "explanation": finding.explanation if finding else {},
+        "explanation": finding.explanation if finding else None,
         "version": 1,
     }
     statement = insert(Inference).values(values)

@@ -140,10 +140,10 @@ class EventTypeOut(fields.Schema):
 class ExplanationOut(fields.Schema):
     """Why: the limit crossed and what the model saw. NEWS2 says `parts missing partial`, ECG the rest."""
 
-    metric = fields.Text()
-    value = fields.Number()
-    unit = fields.Text()
-    limit = fields.Text()
+    metric = fields.Text(required=True)
+    value = fields.Number(required=True)
+    unit = fields.Text(required=True)
+    limit = fields.Text(required=True)
     parts = fields.Mapping(fields.Integer())
     missing = fields.ListOf(fields.Text())
     partial = fields.Boolean()
@@ -157,7 +157,7 @@ class ExplanationOut(fields.Schema):
 class InferenceOut(fields.Schema):
     """One event type judged in one window."""
 
-    id = fields.Uuid()
+    id = fields.Uuid(required=True)
     org_id = fields.Uuid()
     patient_id = fields.Uuid()
     stream_id = fields.Uuid()
@@ -173,7 +173,7 @@ class InferenceOut(fields.Schema):
     score = fields.Number(allow_none=True)
     threshold = fields.Number(allow_none=True)
     quality = fields.Number(allow_none=True)
-    explanation = fields.Nested(ExplanationOut)
+    explanation = fields.Nested(ExplanationOut, allow_none=True)
     created_at = fields.DateTime()
 
 

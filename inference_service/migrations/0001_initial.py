@@ -213,7 +213,7 @@ def upgrade() -> None:
         sa.Column("score", sa.Numeric(precision=5, scale=4), nullable=True),
         sa.Column("threshold", sa.Numeric(precision=5, scale=4), nullable=True),
         sa.Column("quality", sa.Numeric(precision=5, scale=4), nullable=True),
-        sa.Column("explanation", postgresql.JSONB(astext_type=sa.Text()), nullable=False),
+        sa.Column("explanation", postgresql.JSONB(none_as_null=True, astext_type=sa.Text()), nullable=True),
         sa.Column("id", sa.Uuid(), nullable=False),
         sa.Column("created_at", sa.DateTime(timezone=True), server_default=sa.text("now()"), nullable=False),
         sa.Column("updated_at", sa.DateTime(timezone=True), server_default=sa.text("now()"), nullable=False),

@@ -38,9 +38,11 @@ def test_a_body_means_the_same_in_both_formats(schema, data):
     assert loaded(schema, from_xml) == loaded(schema, from_json)
 
 
-def _explicit(document):
-    """None becomes an empty element: in a request an empty element is a null."""
-    return {key: "" if value is None else value for key, value in document.items()}
+def _explicit(value):
+    """None becomes an empty element, at any depth: in a request an empty element is a null."""
+    if isinstance(value, dict):
+        return {key: "" if item is None else _explicit(item) for key, item in value.items()}
+    return [_explicit(item) for item in value] if isinstance(value, list) else value
 
 
 @pytest.mark.parametrize("schema", SCHEMAS)
@@ -56,6 +58,8 @@ def test_an_answer_carries_the_same_in_both_formats(schema, data):
     assert [loaded(schema, _present(row)) for row in shaped] == [loaded(schema, _present(row)) for row in plain]
 
 
-def _present(row):
+def _present(value):
     """Null elements are left out of XML, so null and absent are one there; empty objects likewise become empty."""
-    return {key: value for key, value in row.items() if value is not None}
+    if isinstance(value, dict):
+        return {key: _present(item) for key, item in value.items() if item is not None}
+    return [_present(item) for item in value] if isinstance(value, list) else value

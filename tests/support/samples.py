@@ -94,6 +94,40 @@ def organization(service: ServiceUnderTest, person: Person) -> Samples:
     }
 
 
+def inference(service: ServiceUnderTest, person: Person) -> Samples:
+    """A model with a version, an event type, a label and a profile of the organisation, and an inference."""
+    from inference_service.catalogue import running_versions
+
+    model = made(service, person, "/models", {"name": "caidas"})
+    card = {"runtime": "onnx", "entry_point": "media:caidas", "sha256": "0" * 64, "window_s": 1, "step_s": 1}
+    card["inputs"] = [{"signal": "ECG", "unit": "mV", "min_rate_hz": 1, "max_rate_hz": 9, "max_age_s": 0}]
+    version = made(service, person, f"/models/{model['id']}/versions", card | {"version": "0.1.0", "events": ["FALL"]})
+    levels = dict.fromkeys(("default_level", "min_level", "max_level"), "high")
+    event_type = made(service, person, "/event-types", {"code": "FALL", "name": "Caída", **levels})
+    patient_id = str(uuid4())
+    label = {"patient_id": patient_id, "event_type": "FALL", "onset_at": "2026-01-01T00:00:00Z"}
+    assert service.call("PUT", f"/inference-profiles/{patient_id}", person, json={}).status_code == 200
+    version_id = running_versions(service.database)["news2"].id
+    inference_id = uuid4()
+    with service.database.transaction(person.org_id, technical=True) as session:  # only the worker makes one
+        session.execute(
+            text(
+                "INSERT INTO inferences (id, org_id, patient_id, stream_id, device_id, model_version_id, event_type,"
+                " window_start, window_end, status, reason, version) VALUES (:id, :org_id, :patient_id, :id, :id,"
+                " :version_id, 'GENERAL_RISK', now() - interval '1 minute', now(), 'abstain', '', 1)"
+            ),
+            {"id": inference_id, "org_id": person.org_id, "patient_id": patient_id, "version_id": version_id},
+        )
+    return {
+        "model_id": model["id"],
+        "version": version["version"],
+        "event_type_id": event_type["id"],
+        "inference_id": str(inference_id),
+        "label_id": made(service, person, "/ground-truth", label)["id"],
+        "patient_id": patient_id,
+    }
+
+
 def user(service: ServiceUnderTest, person: Person) -> Samples:
     """A member of the organisation with a phone."""
     assert service.call("PATCH", "/users/me", person, json={"display_name": "Ana"}).status_code == 200
@@ -172,6 +206,7 @@ MAKERS: dict[str, Callable[[ServiceUnderTest, Person], Samples]] = {
     "patient": patient,
     "device": device,
     "influx": influx,
+    "inference": inference,
     "organization": organization,
     "user": user,
     "media": media,
