@@ -18,7 +18,8 @@ import structlog
 log = structlog.get_logger(service="gateway")
 
 _LEAST_RATE = 1024  # bytes per second that a body has to make
-# struct tcp_info of linux/tcp.h: milliseconds since data was last sent, and all bytes ever received.
+# struct tcp_info of linux/tcp.h: the state, milliseconds since data was last sent, and all bytes ever received.
+_CLOSED = 7
 _LAST_DATA_SENT, _BYTES_RECEIVED, _INFO_SIZE = 44, 128, 136
 
 
@@ -45,6 +46,8 @@ class StalledConnections:
         for connection in _accepted():
             with connection:
                 info = connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _INFO_SIZE)
+                if info[0] == _CLOSED:  # bound to our port, but nobody's connection
+                    continue
                 silent_for = struct.unpack_from("I", info, _LAST_DATA_SENT)[0] / 1000
                 received = struct.unpack_from("Q", info, _BYTES_RECEIVED)[0]
                 inode = os.fstat(connection.fileno()).st_ino

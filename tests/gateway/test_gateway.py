@@ -652,6 +652,7 @@ def test_looking_at_connections_leaves_no_descriptor_open(new_gateway):
     before = len(os.listdir(f"/proc/{worker}/fd"))
     time.sleep(2.5)
     assert len(os.listdir(f"/proc/{worker}/fd")) <= before
+    assert gateway.log_lines("connections.stalled") == []
 
 
 def test_a_slow_but_steady_body_arrives(new_gateway, services):

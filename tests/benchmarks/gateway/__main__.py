@@ -69,13 +69,13 @@ def cpu_seconds(root: int) -> float:
     return total
 
 
-def wrk(url: str, token: str, connections: int, seconds: int) -> tuple[int, float, float, float]:
+def wrk(name: str, url: str, token: str, connections: int, seconds: int) -> tuple[int, float, float, float]:
     """Requests, requests a second, p50 and p99 in milliseconds. Exits when an answer is not 2xx."""
-    command = ["taskset", "-c", LOAD_CPU, "wrk", "-t1", f"-c{connections}", f"-d{seconds}", "--latency"]
-    command += ["-H", f"Authorization: Bearer {token}", "-H", "Accept: application/json", url]
+    command = ["taskset", "-c", LOAD_CPU, "wrk", "-t1", f"-c{connections}", f"-d{seconds}", "--timeout", "10s"]
+    command += ["--latency", "-H", f"Authorization: Bearer {token}", "-H", "Accept: application/json", url]
     text = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     if "Non-2xx" in text or "Socket errors" in text:
-        sys.exit(f"{url} failed under load:\n{text}")
+        sys.exit(f"{name} failed under load (is the machine otherwise idle?):\n{text}")
 
     def number(pattern: str) -> float:
         return float(re.search(pattern, text)[1])
@@ -145,7 +145,7 @@ def measure(rounds: int, seconds: int) -> tuple[dict[str, Measured], list[str]]:
         for number in range(rounds):
             for name, (url, pid) in candidates.items():
                 print(f"round {number + 1}/{rounds}: {name}", file=sys.stderr)
-                measure_once(results[name], url, pid, token, seconds)
+                measure_once(name, results[name], url, pid, token, seconds)
         return results, absent
     finally:
         for process in running:
@@ -155,13 +155,13 @@ def measure(rounds: int, seconds: int) -> tuple[dict[str, Measured], list[str]]:
         shutil.rmtree(folder)
 
 
-def measure_once(result: Measured, url: str, pid: int | None, token: str, seconds: int) -> None:
+def measure_once(name: str, result: Measured, url: str, pid: int | None, token: str, seconds: int) -> None:
     """Warm up, then throughput and CPU at 32 connections, latency at 4."""
-    wrk(url, token, 32, 1)
+    wrk(name, url, token, 32, 1)
     before = cpu_seconds(pid) if pid else 0.0
-    requests, per_second, _, _ = wrk(url, token, 32, seconds)
+    requests, per_second, _, _ = wrk(name, url, token, 32, seconds)
     used = cpu_seconds(pid) - before if pid else 0.0
-    _, _, p50, p99 = wrk(url, token, 4, seconds)
+    _, _, p50, p99 = wrk(name, url, token, 4, seconds)
     result.per_second.append(per_second)
     result.cpu.append(used / requests * 1_000_000)
     result.p50.append(p50)
