@@ -14,7 +14,7 @@ from common.auth import Caller
 from common.database import ALL_ORGANIZATIONS, Database, notify
 from common.outbox import record
 
-LEASE_S = 30
+LEASE_S = 15  # many times the longest claim; a killed worker's streams wait that long
 POSTPONE_S = 2
 SILENCE_S = 60  # an engineering choice, as in limits.SIGNAL_LIMITS; slower signals get three periods
 ECG_STEP_S, ECG_RATES_HZ = 5.0, (100.0, 1000.0)

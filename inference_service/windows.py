@@ -15,6 +15,7 @@ from uuid import UUID
 import msgspec
 import structlog
 from sqlalchemy import select
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session
 
 from common.auth import Caller, service_caller
@@ -88,7 +89,7 @@ def judge_next(database: Database, client: InternalClient, settings: Settings) -
             if work.ended:
                 settling.close_signal_lost()
             monitors.finish(session, claimed, **work.values)
-    except ApiError as error:
+    except (ApiError, DBAPIError) as error:
         log.warning("windows.postponed", stream_id=str(monitor.stream_id), reason=type(error).__name__)
         monitors.postpone(database, claimed)
     except monitors.LeaseLost:
