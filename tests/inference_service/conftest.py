@@ -44,6 +44,11 @@ def inference(service, influx):
     return found
 
 
+def now_to_the_minute() -> datetime:
+    """Now without seconds, so that windows lie the same in every run."""
+    return datetime.now(UTC).replace(second=0, microsecond=0)
+
+
 @dataclass
 class Bed:
     """A patient with streams, their samples, and what the inference service makes of them."""
@@ -53,7 +58,7 @@ class Bed:
     person: Person
     patient_id: UUID = field(default_factory=uuid4)
     device_id: UUID = field(default_factory=uuid4)
-    began: datetime = field(default_factory=lambda: datetime.now(UTC).replace(microsecond=0) - timedelta(minutes=8))
+    began: datetime = field(default_factory=lambda: now_to_the_minute() - timedelta(minutes=7))
 
     def at(self, seconds: float) -> datetime:
         """A data time."""
