@@ -98,7 +98,9 @@ class Limits:
         try:
             connection = getattr(self._local, "connection", None)
             if connection is None:
-                connection = self._local.connection = self._pool.make_connection()
+                # Not `make_connection`, which counts: granian's threads come and go, and nobody would count down.
+                connection = self._pool.connection_class(**self._pool.connection_kwargs)
+                self._local.connection = connection
             verdict = _evaluate(connection, keys, arguments)
         except RedisError as error:
             if connection is not None:

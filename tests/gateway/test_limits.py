@@ -3,6 +3,7 @@ from __future__ import annotations
 import os
 import secrets
 import signal
+import threading
 import time
 from collections.abc import Iterator
 
@@ -171,6 +172,17 @@ def test_a_frozen_redis_costs_one_timeout_a_second(settings, own_redis):
         assert time.monotonic() - started < 0.5
     finally:
         os.kill(own_redis.pid, signal.SIGCONT)
+
+
+def test_threads_that_come_and_go_use_no_connection_up(settings, redis):
+    limits = Limits(settings(), never)
+    with capture_logs() as lines, redis_client.Redis.from_url(redis.url) as client:
+        for _ in range(200):
+            thread = threading.Thread(target=limits.admit, args=("read", address(), None))
+            thread.start()
+            thread.join()
+        assert client.info("clients")["connected_clients"] < 100
+    assert lines == []
 
 
 def test_an_answer_that_came_too_late_is_not_taken_for_the_next(settings, own_redis):
