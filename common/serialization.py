@@ -273,12 +273,15 @@ _NUMBER = re.compile(r"[+-]?(\d{1,400}(\.\d{0,400})?|\.\d{1,400})([eE][+-]?\d{1,
 def shape_field(field: fields.Field[Any], value: Any) -> Any:
     """One field's value from its text form; what does not fit is left as it is for the schema to refuse."""
     if isinstance(field, fields.Nested):
-        return None if value is None else shape_object(field.schema, value)
+        # An empty element is null, where null is allowed; else it is an object without fields.
+        return None if value is None and field.allow_none else shape_object(field.schema, value)
     if isinstance(field, fields.List):
+        if value is None and field.allow_none:
+            return None
         return [shape_field(field.inner, item) for item in _items(value)]
     if isinstance(field, fields.Dict):
         if value is None:
-            return {}
+            return None if field.allow_none else {}
         if not isinstance(value, dict):
             return value if value.strip() else {}
         inner = field.value_field
