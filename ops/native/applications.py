@@ -26,7 +26,7 @@ def applications(runtime: Runtime) -> list[Program]:
     for name in present_services():
         environment = {"PORT": str(runtime.port(name)), **_withheld(name)}
         if name == "gateway":
-            found.append(Program("gateway", _gateway_command(runtime), environment=environment))
+            found.append(Program("gateway", [sys.executable, "-m", "gateway.serve"], environment=environment))
             continue
         environment["PROMETHEUS_MULTIPROC_DIR"] = str(metrics_folder(runtime, name))
         web = [sys.executable, "-m", "gunicorn", "-c", "common/gunicorn.py", f"{package_of(name)}.app:app"]
@@ -41,22 +41,13 @@ def _withheld(service: str) -> dict[str, str]:
     return {name: "" for name in secrets if not name.startswith(f"{service.upper()}_")}
 
 
-def _gateway_command(runtime: Runtime) -> list[str]:
-    variables = runtime.variables
-    return [
-        sys.executable, "-m", "granian", "--interface", "wsgi",
-        "--host", gateway_host(runtime), "--port", str(runtime.port("gateway")),
-        "--workers", variables.get("GATEWAY_WORKERS", "1"),
-        "--blocking-threads", variables.get("GATEWAY_THREADS", "64"),
-        "--http", "1", "--no-ws", "--respawn-failed-workers", "gateway.app:app",
-    ]  # fmt: skip
-
-
 def gateway_host(runtime: Runtime) -> str:
+    """The address that the gateway listens on."""
     return runtime.variables.get("GATEWAY_HOST", LOOPBACK)
 
 
 def metrics_folder(runtime: Runtime, service: str) -> Path:
+    """Where the processes of a service share their metrics."""
     return runtime.state / "prometheus" / service
 
 
@@ -93,4 +84,5 @@ def answer_of(runtime: Runtime, service: str) -> tuple[int, str]:
 
 
 def is_ready(runtime: Runtime, service: str) -> bool:
+    """True when the service's /ready says so."""
     return answer_of(runtime, service)[0] == http.client.OK

@@ -54,6 +54,20 @@ ACROSS_ORGANIZATIONS = {
     "GET /internal/revocations/{token_id}",
     "GET /internal/account-mails/{account_mail_id}",
     "PUT /internal/users/{user_id}/organization",
+    # One's own profile, wishes, memberships and devices, wherever one belongs.
+    "GET /users/me",
+    "PATCH /users/me",
+    "GET /preferences",
+    "PATCH /preferences",
+    "GET /users/me/memberships",
+    "GET /users/me/devices",
+    "POST /users/me/devices",
+    "GET /users/me/devices/{device_id}",
+    "DELETE /users/me/devices/{device_id}",
+    # An organisation that is only being made, or joined; and the one chain of all audit rows.
+    "POST /organizations",
+    "POST /invitations/{token}/accept",
+    "GET /audit/verify",
 }
 
 
