@@ -13,7 +13,7 @@ from uuid import UUID
 import jwt
 from uuid6 import uuid7
 
-from common.config import Settings
+from common.config import TokenSettings
 from common.errors import ExpiredToken, InvalidToken
 
 AUDIENCE, INTERNAL_AUDIENCE = "heartguard", "heartguard-internal"
@@ -118,7 +118,7 @@ def _ring(keys: Iterable[Key]) -> dict[str, Key]:
 class TokenVerifier:
     """Verifies access and service tokens; a verified token is remembered, by its whole text, until it expires."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: TokenSettings) -> None:
         self._issuer = settings.jwt_issuer
         self._rings = {
             AUDIENCE: _ring(parse_keys(settings.jwt_signing_keys, settings.jwt_algorithm, public=True)),
@@ -189,7 +189,7 @@ def _claims(payload: dict[str, Any], audience: str) -> Claims:
 class TokenSigner:
     """Signs tokens of one audience with the first key of its ring."""
 
-    def __init__(self, settings: Settings, audience: str = INTERNAL_AUDIENCE) -> None:
+    def __init__(self, settings: TokenSettings, audience: str = INTERNAL_AUDIENCE) -> None:
         entries, algorithm = settings.internal_signing_keys, "HS256"
         if audience == AUDIENCE:
             entries, algorithm = settings.jwt_signing_keys, settings.jwt_algorithm
@@ -226,7 +226,7 @@ class TokenSigner:
         return jwt.encode(payload, self._key.secret, self._key.algorithm, headers={"kid": self._key.kid})
 
 
-def mint_service_token(settings: Settings, org_id: UUID | None = None, permissions: Iterable[str] = ()) -> str:
+def mint_service_token(settings: TokenSettings, org_id: UUID | None = None, permissions: Iterable[str] = ()) -> str:
     """A 60-second token with which this service calls another."""
     signer = TokenSigner(settings, INTERNAL_AUDIENCE)
     return signer.sign(f"service:{settings.service}", seconds=SERVICE_SECONDS, org_id=org_id, permissions=permissions)

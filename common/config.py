@@ -45,19 +45,14 @@ def setting(variable: str, default: Any = MISSING, *, kind: str = "str", **optio
 
 
 @dataclass(frozen=True, kw_only=True)
-class Settings:
-    """What every process of the suite needs to know."""
+class TokenSettings:
+    """What it takes to make and to check tokens."""
 
     service: str
-    environment: str = setting("HEARTGUARD_ENVIRONMENT", "production")
-    log_level: str = setting("LOG_LEVEL", "INFO", validate=validate.OneOf(["DEBUG", "INFO", "WARNING", "ERROR"]))
-    redis_url: str = setting("REDIS_URL", validate=validate.Regexp(r"rediss?://\S+"))
     jwt_algorithm: str = setting("JWT_ALGORITHM", "HS256", validate=validate.OneOf(["HS256", "EdDSA", "RS256"]))
     jwt_issuer: str = setting("JWT_ISSUER", "heartguard")
     jwt_signing_keys: list[str] = setting("JWT_SIGNING_KEYS", kind="list")
     internal_signing_keys: list[str] = setting("INTERNAL_SIGNING_KEYS", kind="list")
-    max_content_length: int = setting("MAX_CONTENT_LENGTH", 1024 * 1024, kind="int", validate=validate.Range(1024))
-    otlp_endpoint: str | None = setting("OTEL_EXPORTER_OTLP_ENDPOINT", None)
 
     @classmethod
     def load(cls, service: str) -> Self:
@@ -84,6 +79,17 @@ class Settings:
                 print(f"{service}: {variable}: {' '.join(problems)}", file=sys.stderr)
             raise SystemExit(78) from error
         return cls(**values)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings(TokenSettings):
+    """What every process of the suite needs to know."""
+
+    environment: str = setting("HEARTGUARD_ENVIRONMENT", "production")
+    log_level: str = setting("LOG_LEVEL", "INFO", validate=validate.OneOf(["DEBUG", "INFO", "WARNING", "ERROR"]))
+    redis_url: str = setting("REDIS_URL", validate=validate.Regexp(r"rediss?://\S+"))
+    max_content_length: int = setting("MAX_CONTENT_LENGTH", 1024 * 1024, kind="int", validate=validate.Range(1024))
+    otlp_endpoint: str | None = setting("OTEL_EXPORTER_OTLP_ENDPOINT", None)
 
     def url_of(self, service: str) -> str:
         """The base address of another service, from `<SERVICE>_URL` or the local port."""

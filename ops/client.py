@@ -9,6 +9,11 @@ from typing import Any
 from uuid import uuid4
 
 import urllib3
+from dotenv import load_dotenv
+
+from common.auth import AUDIENCE, TokenSigner
+from common.config import ROOT, TokenSettings
+from common.permissions import Permission
 
 ATTEMPTS = 5
 MAX_PAUSE_S = 5.0
@@ -71,6 +76,7 @@ class Client:
 
 def gateway_url(host: str | None = None, port: int | None = None) -> str:
     """The gateway's address on this machine, or at `host` and `port`."""
+    load_dotenv(os.environ.get("HEARTGUARD_ENV_FILE", ROOT / ".env"))
     return f"http://{host or '127.0.0.1'}:{port or os.environ.get('GATEWAY_PORT', '5000')}"
 
 
@@ -83,13 +89,9 @@ def operator(base_url: str, user: str | None, password: str | None) -> Client:
     if user:
         client.login(user, password or os.environ.get("HEARTGUARD_PASSWORD", ""))
         return client
-    from common.auth import AUDIENCE, TokenSigner
-    from common.config import ROOT, Settings
-    from common.permissions import Permission
-
     if not (ROOT / ".env").exists() and "JWT_SIGNING_KEYS" not in os.environ:
         raise SystemExit("No .env here to sign a token with: give --user and --password of a superadmin.")
-    signer = TokenSigner(Settings.load("gateway"), AUDIENCE)
+    signer = TokenSigner(TokenSettings.load("operator"), AUDIENCE)
     return Client(
         base_url,
         signer.sign(str(uuid4()), seconds=600, roles=["superadmin"], permissions=[item.value for item in Permission]),

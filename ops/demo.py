@@ -173,6 +173,8 @@ def show_timeline(scene: Scene, alert: dict[str, Any], played: Replay) -> float:
     print(f"  {'0.00 s':>14}      samples written          the device (request {request_id})")
     delivered = None
     for item in scene.clinician.get(f"/alerts/{alert['id']}/timeline"):
+        if item["step"] == "observed":
+            continue  # on the recording's clock, not on this one
         delay = (moment(item["at"]) - written_at).total_seconds()
         details = " ".join(f"{key}={value}" for key, value in item["details"].items() if "id" not in key)
         print(f"  {delay:>12.2f} s      {item['step']:<24} {item['actor'][:46]:<46} {details}")

@@ -175,6 +175,7 @@ def checks(scene: dict[str, str]) -> Iterator[Check]:
         ),
     )
     yield "notification", "read", lambda c: c.call("GET", f"/notifications?{org()}")
+    yield "media", "read", lambda c: c.call("GET", f"/media?{org()}")
     yield "audit", "read", lambda c: _audited(c, scene)
     yield "patient", "delete", lambda c: c.call("DELETE", f"/patients/{scene['patient']}?{org()}")
 
@@ -202,7 +203,7 @@ def _ground_truth(client: Formatted, scene: dict[str, str], org: str) -> None:
     body = {
         "patient_id": scene["patient"],
         "event_type": "ARRHYTHMIA",
-        "started_at": scene["start"],
+        "onset_at": scene["start"],
         "ended_at": scene["stop"],
     }
     client.call("POST", f"/ground-truth?{org}", body)
