@@ -30,7 +30,7 @@ from gateway.config import GatewaySettings
 from gateway.limits import Limits
 from gateway.policy import Route, RouteTable, check_permission
 from gateway.slow_lane import SlowLane
-from gateway.upstream import HOP_BY_HOP, Answer, Call, Headers, Upstreams, header_line
+from gateway.upstream import HOP_BY_HOP, READS, Answer, Call, Headers, Upstreams, header_line
 
 log = structlog.get_logger(service="gateway")
 
@@ -48,7 +48,6 @@ _NOT_LIBCURLS = ("Accept:", "User-Agent:", "Expect:")
 Environ = dict[str, Any]
 StartResponse = Callable[..., Any]
 Wsgi = Callable[[Environ, StartResponse], Iterable[bytes]]
-_READS = frozenset({"GET", "HEAD"})
 _WITH_BODY = frozenset({"POST", "PUT", "PATCH", "DELETE"})
 _CORS_REQUEST_HEADERS = "Authorization, Content-Type, If-Match, If-None-Match, Idempotency-Key, X-Request-ID"
 _CORS_ANSWER_HEADERS = "ETag, Location, Retry-After, X-Request-ID"
@@ -175,7 +174,7 @@ class Proxy:
         method = environ["REQUEST_METHOD"]
         query = environ.get("QUERY_STRING")
         headers = self._headers(environ, address, request_id)
-        repeatable = method in _READS or (method == "POST" and bool(environ.get("HTTP_IDEMPOTENCY_KEY")))
+        repeatable = method in READS or (method == "POST" and bool(environ.get("HTTP_IDEMPOTENCY_KEY")))
         length = _declared_length(environ, method, route.max_body or self._settings.max_content_length)
         body: bytes | Callable[[int], bytes | int] | None = None
         if length and route.stream:

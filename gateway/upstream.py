@@ -9,6 +9,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from enum import Enum, auto
 from functools import lru_cache, partial
 from io import BytesIO
 from typing import IO
@@ -33,7 +34,6 @@ _DISK_LIMIT = 64 * 1024 * 1024
 _STREAM_DISK_LIMIT = 1024 * 1024 * 1024
 _CHUNK = 64 * 1024
 _CHUNKS_AHEAD = 8
-_HEADER_LINES = 200
 _WORTH_A_RETRY_S = 0.25
 _SLOWEST = 1024  # bytes per second; slower for `stall_timeout` seconds is a stall
 
@@ -46,6 +46,7 @@ _BLANK = (b"\r\n", b"\n")
 _INTERIM = re.compile(rb"HTTP/1\.[01] 1")
 _STATUS_LINE = re.compile(rb"HTTP/1\.[01] ([1-5][0-9]{2})(?: [^\r\n]*)?\r?\n")
 
+READS = frozenset({"GET", "HEAD"})
 _NO_ANSWER = (Unavailable, BadUpstream, UpstreamTimeout)
 Headers = list[tuple[str, str]]
 
@@ -217,7 +218,7 @@ class Upstreams:
         handle = getattr(local, "handle", None)
         if handle is None:
             handle, local.received = self._new_handle(), _Received(_DISK_LIMIT)
-            handle.setopt(pycurl.HEADERFUNCTION, local.received.header)
+            handle.setopt(pycurl.HEADERFUNCTION, local.received.lines.append)
             handle.setopt(pycurl.WRITEFUNCTION, local.received.write)
             local.handle = handle
         received: _Received = local.received
@@ -260,25 +261,18 @@ def header_line(name: str, value: str) -> str:
 def _prepare(handle: pycurl.Curl, base: str, call: Call) -> None:
     handle.setopt(pycurl.URL, base + call.target)
     handle.setopt(pycurl.HTTPHEADER, call.headers)
-    if call.method in ("GET", "HEAD"):
-        handle.setopt(pycurl.HTTPGET, 1)
-        handle.setopt(pycurl.NOBODY, call.method == "HEAD")
-        handle.setopt(pycurl.CUSTOMREQUEST, call.method)
-        handle.setopt(pycurl.FRESH_CONNECT, 0)
-        return
-    handle.setopt(pycurl.NOBODY, 0)
-    handle.setopt(pycurl.CUSTOMREQUEST, call.method)
     if call.body is None:
+        handle.setopt(pycurl.HTTPGET, 1)
         # libcurl repeats by itself what a reused connection swallowed. A change must not happen twice, so it gets a
         # fresh connection; one with a body is safe, because libcurl cannot rewind it.
-        handle.setopt(pycurl.HTTPGET, 1)
-        handle.setopt(pycurl.CUSTOMREQUEST, call.method)
-        handle.setopt(pycurl.FRESH_CONNECT, 1)
+        handle.setopt(pycurl.FRESH_CONNECT, call.method not in READS)
+        handle.setopt(pycurl.NOBODY, call.method == "HEAD")
     else:
         handle.setopt(pycurl.UPLOAD, 1)
         handle.setopt(pycurl.INFILESIZE_LARGE, call.length)
         handle.setopt(pycurl.READFUNCTION, BytesIO(call.body).read if isinstance(call.body, bytes) else call.body)
         handle.setopt(pycurl.FRESH_CONNECT, 0)
+    handle.setopt(pycurl.CUSTOMREQUEST, call.method)
 
 
 def _perform(handle: pycurl.Curl, service: str) -> None:
@@ -303,14 +297,36 @@ def _explain(handle: pycurl.Curl, code: int, service: str) -> ApiError:
     return error
 
 
+class _Kind(Enum):
+    """What becomes of a service's header."""
+
+    PASSED_BACK = auto()
+    LENGTH = auto()
+    CONNECTION = auto()
+    KEPT = auto()
+
+
 @lru_cache(maxsize=1024)
-def _parse_header(line: bytes) -> tuple[str, str, str]:
-    """Lower-case name, name and value; raises BadUpstream for what is no header (it must not reach a client)."""
+def _parse_header(line: bytes) -> tuple[_Kind, str, str]:
+    """Kind, name and value; raises BadUpstream for what is no header (it must not reach a client)."""
     match = _HEADER_LINE.fullmatch(line)
     if match is None:
         raise BadUpstream
-    name = match[1].decode("ascii")
-    return name.lower(), name, match[2].decode("ascii")
+    name, value = match[1].decode("ascii"), match[2].decode("ascii")
+    lower = name.lower()
+    if lower == "content-length":
+        return _Kind.LENGTH, name, value
+    if lower == "connection":
+        return _Kind.CONNECTION, name, value
+    return (_Kind.KEPT if _NOT_PASSED_BACK.fullmatch(lower) else _Kind.PASSED_BACK), name, value
+
+
+@lru_cache(maxsize=64)
+def _status_of(line: bytes) -> int:
+    match = _STATUS_LINE.fullmatch(line)
+    if match is None:
+        raise BadUpstream
+    return int(match[1])
 
 
 class _Received:
@@ -318,23 +334,19 @@ class _Received:
 
     def __init__(self, disk_limit: int) -> None:
         self._disk_limit = disk_limit
+        self.lines: list[bytes] = []  # libcurl appends to it; it bounds a head to some hundred kilobytes by itself
+        self.chunks: list[bytes] = []
+        self.size = 0
         self.file: IO[bytes] | None = None
-        self.reset()
 
     def reset(self) -> None:
         """Forget what came; a file that nobody took is closed."""
-        self.lines: list[bytes] = []
-        self.chunks: list[bytes] = []
+        self.lines.clear()
+        self.chunks = []
         self.size = 0
         if self.file is not None:
             self.file.close()
             self.file = None
-
-    def header(self, line: bytes) -> int | None:
-        if line.startswith(b"HTTP/"):
-            self.lines.clear()  # an interim answer (100, 103) came before
-        self.lines.append(line)
-        return None if len(self.lines) <= _HEADER_LINES else 0  # 0 aborts the transfer
 
     def write(self, chunk: bytes) -> int | None:
         self.size += len(chunk)
@@ -352,27 +364,31 @@ class _Received:
 
     def head(self) -> tuple[int, Headers, int | None]:
         """Status, headers to pass back and declared length; raises BadUpstream for garbage."""
-        status = _STATUS_LINE.fullmatch(self.lines[0]) if self.lines else None
-        if status is None:
-            raise BadUpstream
+        lines = iter(self.lines)
+        status = _status_of(next(lines, b""))
         headers: Headers = []
-        declared = None
-        named: set[str] = set()
-        for line in self.lines[1:]:
+        declared: int | None = None
+        nominated = ""
+        for line in lines:
             if line in _BLANK:
-                break
-            lower, name, value = _parse_header(line)
-            if lower == "content-length":
-                declared = int(value) if value.isdigit() else None
-            elif lower == "connection":
-                named.update(value.lower().replace(" ", "").split(","))
-            elif not _NOT_PASSED_BACK.fullmatch(lower):
+                if status >= 200:
+                    break
+                status = _status_of(next(lines, b""))  # that was an interim answer (100, 103)
+                headers.clear()
+                continue
+            kind, name, value = _parse_header(line)
+            if kind is _Kind.PASSED_BACK:
                 headers.append((name, value))
+            elif kind is _Kind.LENGTH:
+                declared = int(value) if value.isdigit() else None
+            elif kind is _Kind.CONNECTION and value.lower() not in ("close", "keep-alive"):
+                nominated += f",{value.lower()}"
         else:
             raise BadUpstream  # libcurl takes a head that breaks off for a whole one
-        if not named <= {"close", "keep-alive", ""}:
-            headers = [entry for entry in headers if entry[0].lower() not in named]
-        return int(status[1]), headers, declared
+        if nominated:
+            names = {name.strip() for name in nominated.split(",")}
+            headers = [entry for entry in headers if entry[0].lower() not in names]
+        return status, headers, declared
 
     def answer(self, method: str) -> Answer:
         """The whole answer, once the transfer has ended."""
@@ -387,6 +403,12 @@ class _Received:
             return Answer(status, headers, Chunks(partial(file.read, _CHUNK), file.close), self.size)
         body = self.chunks[0] if len(self.chunks) == 1 else b"".join(self.chunks)
         return Answer(status, headers, body, self.size)
+
+
+def _is_interim(lines: list[bytes]) -> bool:
+    """True when the head that ends here is that of a 1xx answer."""
+    last = next(line for line in reversed(lines) if line.startswith(b"HTTP/"))
+    return _INTERIM.match(last) is not None
 
 
 class _Transfer(_Received):
@@ -423,18 +445,19 @@ class _Transfer(_Received):
         return Answer(status, headers, Chunks(self._next, self._abandon), declared)
 
     def header(self, line: bytes) -> int | None:
-        wanted = super().header(line)
-        if line in _BLANK and not self._streaming and not _INTERIM.match(self.lines[0]):
-            try:
-                status, _, declared = self.head()
-            except BadUpstream as error:
-                self._error = error
-                return 0
-            if declared and self._call.method != "HEAD" and status not in (204, 304):
-                with self._state:
-                    self._streaming = True
-                    self._state.notify()
-        return wanted
+        self.lines.append(line)
+        if line not in _BLANK or self._streaming or _is_interim(self.lines):
+            return None
+        try:
+            status, _, declared = self.head()
+        except BadUpstream as error:
+            self._error = error
+            return 0
+        if declared and self._call.method != "HEAD" and status not in (204, 304):
+            with self._state:
+                self._streaming = True
+                self._state.notify()
+        return None
 
     def write(self, chunk: bytes) -> int | None:
         if not self._streaming:

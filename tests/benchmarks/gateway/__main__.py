@@ -29,6 +29,7 @@ from tests.benchmarks.gateway.peers import (
     PATIENT_ID,
     PEERS,
     Bench,
+    Peer,
     start,
     wait_for,
 )
@@ -94,7 +95,7 @@ def free_port() -> int:
         return probe.getsockname()[1]
 
 
-def measure(rounds: int, seconds: int) -> tuple[dict[str, Measured], list[str]]:
+def measure(rounds: int, seconds: int, peers: tuple[Peer, ...]) -> tuple[dict[str, Measured], list[str]]:
     """Start everything, measure in interleaved rounds, end everything."""
     folder = Path(tempfile.mkdtemp(prefix="heartguard-benchmark-"))
     bench = Bench(folder, free_port(), free_port())
@@ -120,7 +121,7 @@ def measure(rounds: int, seconds: int) -> tuple[dict[str, Measured], list[str]]:
         running.append(start(redis, LOAD_CPU, folder / "redis.log"))
         bench.prepare_redis()
         candidates = {DIRECT: (f"{bench.backend}{path}", None)}
-        for peer in PEERS:
+        for peer in peers:
             lacking = peer.lacking()
             if lacking:
                 absent.append(f"{peer.name} ({lacking} is not installed)")
@@ -209,11 +210,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--seconds", type=int, default=3)
+    parser.add_argument("--only", nargs="*", default=[], help="peers to compare with; RESULTS.md then stays as it is")
     options = parser.parse_args()
+    peers = tuple(peer for peer in PEERS if not options.only or peer.name in (GATEWAY, *options.only))
     for program in ("wrk", "nginx", "redis-server", "taskset"):
         if shutil.which(program) is None:
             sys.exit(f"the benchmark needs {program}")
-    results, absent = measure(options.rounds, options.seconds)
+    results, absent = measure(options.rounds, options.seconds, peers)
     text = table(results)
     outcome = verdicts(results)
     lines = [
@@ -225,7 +228,8 @@ def main() -> None:
         *(f"- {'met' if met else 'missed'}: {what}" for what, met in outcome),
         *(f"- absent: {name}" for name in absent),
     ]
-    write_section("Gateway beside its peers", "\n".join(lines))
+    if not options.only:
+        write_section("Gateway beside its peers", "\n".join(lines))
     print("\n".join(lines))
 
 
