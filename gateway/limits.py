@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-import hashlib
 import ipaddress
 import threading
 import time
 from collections.abc import Callable
 from functools import lru_cache
-from typing import Any
 
 import structlog
 from prometheus_client import Counter, Gauge
-from redis.exceptions import NoScriptError
 
 from common.auth import Claims
-from common.cache import Pause, RedisError, connect
+from common.cache import Pause, RedisError
 from common.errors import InvalidToken, RateLimited
 from common.revocation import COMPLETE, keys_of
 from gateway.config import ADDRESS_LIMITS, USER_LIMITS, GatewaySettings, limits_of
+from gateway.redis_script import RedisScript
 
 log = structlog.get_logger(service="gateway")
 
@@ -56,7 +54,6 @@ end
 return 0
 """
 _PASS, _REVOKED, _UNKNOWN = 0, -1, -2
-_DIGEST = hashlib.sha1(_SCRIPT.encode(), usedforsecurity=False).hexdigest()
 
 
 class Limits:
@@ -65,7 +62,7 @@ class Limits:
     def __init__(self, settings: GatewaySettings, ask_auth: Callable[[Claims], bool]) -> None:
         self._address_intervals = _intervals(limits_of(settings.rate_limits_ip, ADDRESS_LIMITS))
         self._user_intervals = _intervals(limits_of(settings.rate_limits_user, USER_LIMITS))
-        self._pool = connect(settings.redis_url).connection_pool
+        self._redis_url = settings.redis_url
         self._local = threading.local()
         self._pause = Pause()
         self._memory = _Memory(share=settings.workers)
@@ -96,15 +93,12 @@ class Limits:
 
     def _ask_redis(self, keys: list[str], arguments: list[float]) -> int | None:
         try:
-            connection = getattr(self._local, "connection", None)
-            if connection is None:
-                # Not `make_connection`, which counts: granian's threads come and go, and nobody would count down.
-                connection = self._pool.connection_class(**self._pool.connection_kwargs)
-                self._local.connection = connection
-            verdict = _evaluate(connection, keys, arguments)
+            script = self._local.script
+        except AttributeError:
+            script = self._local.script = RedisScript(self._redis_url, _SCRIPT)
+        try:
+            verdict: int = script.run(keys, arguments)
         except RedisError as error:
-            if connection is not None:
-                connection.disconnect()
             if self._pause.begin():
                 _REDIS_AWAY.set(1)
                 log.warning("redis.away", cause=type(error).__name__)
@@ -114,24 +108,9 @@ class Limits:
             log.info("redis.back")
         return verdict
 
-    def ping(self) -> bool:
-        """True when Redis answers within its timeout."""
-        return self._ask_redis(["rate:address:ping"], [0]) is not None
-
 
 def _intervals(limits: dict[str, int]) -> dict[str, float]:
     return {name: _MINUTE_US / limit for name, limit in limits.items()}
-
-
-def _evaluate(connection: Any, keys: list[str], arguments: list[float]) -> int:
-    """Run the script on redis-py's connection, past its client: the client costs more than the round trip."""
-    pack = connection._command_packer.pack
-    try:
-        connection.send_packed_command(pack("EVALSHA", _DIGEST, len(keys), *keys, *arguments), check_health=False)
-        return int(connection.read_response())
-    except NoScriptError:  # Redis restarted
-        connection.send_packed_command(pack("EVAL", _SCRIPT, len(keys), *keys, *arguments), check_health=False)
-        return int(connection.read_response())
 
 
 @lru_cache(maxsize=10_000)

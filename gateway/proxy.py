@@ -94,6 +94,7 @@ class Proxy:
         self._meters: dict[tuple[str, str, str, int], tuple[Counter, Histogram]] = {}
         self._origins = frozenset(settings.cors_allowed_origins)
         self._lane = SlowLane(settings.threads)
+        self._log = log.bind()  # once: the lazy logger would bind anew at every line
 
     def __call__(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
         path = environ["PATH_INFO"]
@@ -270,7 +271,7 @@ class Proxy:
             self._meters[service, method, path, status] = meters
         meters[0].inc()
         meters[1].observe(seconds)
-        log.info(
+        self._log.info(
             "request",
             request_id=request_id,
             user_id=claims.subject if claims else None,

@@ -12,10 +12,12 @@ import redis as redis_client
 from structlog.testing import capture_logs
 
 from common.auth import Claims
+from common.cache import RedisError
 from common.errors import InvalidToken, RateLimited, Unavailable
 from common.revocation import Revocations
 from gateway import limits as limits_module
 from gateway.limits import Limits, network_of
+from gateway.redis_script import RedisScript
 from ops.native.servers import Redis, free_ports
 from tests.gateway.stage import private_redis
 
@@ -172,6 +174,38 @@ def test_a_frozen_redis_costs_one_timeout_a_second(settings, own_redis):
         assert time.monotonic() - started < 0.5
     finally:
         os.kill(own_redis.pid, signal.SIGCONT)
+
+
+def test_a_restarted_redis_is_not_taken_for_away_once_per_thread(settings, own_redis):
+    limits = Limits(settings(REDIS_URL=own_redis.url), lambda _claims: False)
+    turns = [threading.Barrier(5) for _ in range(4)]
+
+    def work() -> None:
+        limits.admit("read", address(), None)
+        for turn in turns:
+            turn.wait()
+            limits.admit("read", address(), None)
+
+    threads = [threading.Thread(target=work) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    while turns[0].n_waiting < 4:
+        time.sleep(0.01)
+    own_redis.stop()
+    own_redis.start(tied=True)
+    with capture_logs() as lines:
+        for turn in turns:
+            turn.wait()
+        for thread in threads:
+            thread.join()
+    assert lines == []
+
+
+def test_an_odd_reply_is_an_error_and_not_a_verdict(settings, redis):
+    script = RedisScript(redis.url, "return redis.status_reply('OK')")
+    with pytest.raises(RedisError):
+        script.run(["a"], [1])
+    assert RedisScript(redis.url, "return 7").run(["ñ", "a b", ""], [1.5]) == 7
 
 
 def test_threads_that_come_and_go_use_no_connection_up(settings, redis):
