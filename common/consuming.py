@@ -26,6 +26,7 @@ from common.messaging import (
     RETRY_DELAYS_S,
     BrokerError,
     Consumer,
+    bindings_of,
     dead_letter_queue,
     declare_topology,
     parameters,
@@ -81,7 +82,7 @@ class QueueConsumer:
         connection = pika.BlockingConnection(parameters(self._url))
         try:
             channel = connection.channel()
-            declare_topology(channel, self._consumers)
+            declare_topology(channel, bindings_of(self._consumers))
             channel.confirm_delivery()
             channel.basic_qos(prefetch_count=PREFETCH)
             waiting: list[tuple[Any, bytes]] = []

@@ -1,6 +1,7 @@
 """Generates the published contracts from the services' declarations; a development tool, run before a commit.
 
-`python -m common.contracts` writes `schemas/` and `gateway/routes.json`; `--check` writes nothing and fails when stale.
+`python -m common.contracts` writes `schemas/`, `gateway/routes.json` and `common/topology.json`; `--check` writes
+nothing and fails when stale.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import json
 import re
 import sys
 from collections.abc import Iterator
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +22,7 @@ from apispec.ext.marshmallow import MarshmallowPlugin
 from marshmallow import fields as ma
 from marshmallow import validate
 
+from common import messaging
 from common.api import Api, Endpoint, PageOf
 from common.config import ROOT, SERVICES, package_of
 from common.errors import ApiError
@@ -81,6 +84,15 @@ def route_table() -> list[dict[str, Any]]:
         for service in built_services()
         for endpoint in endpoints_of(service)
     ]
+
+
+def topology() -> list[dict[str, str]]:
+    """The bindings of every consumer of the suite."""
+    for service in SERVICES:
+        if (ROOT / package_of(service) / "consumers.py").exists():
+            importlib.import_module(f"{package_of(service)}.consumers")
+    chosen = [item for item in messaging.registry if item.handler.__module__.endswith("_service.consumers")]
+    return [asdict(binding) for binding in messaging.bindings_of(chosen)]
 
 
 # --- OpenAPI 3.1 and JSON Schema -----------------------------------------------------------------------------------
@@ -280,6 +292,7 @@ def schemas_of(service: str) -> dict[str, Schema]:
 def generate() -> Iterator[tuple[Path, str]]:
     """Every generated file with its text."""
     yield ROUTES, _json(route_table())
+    yield messaging.TOPOLOGY, _json(topology())
     events: list[type[Event]] = [AuditLog]
     for service in built_services():
         document = openapi_of(service)
@@ -322,7 +335,8 @@ def error_catalogue() -> dict[str, type[ApiError]]:
 def main(arguments: list[str]) -> int:
     """Write, or with `--check` compare, every generated file."""
     wanted = dict(generate())
-    existing = {path for path in SCHEMAS.rglob("*.*") if path.is_file()} | ({ROUTES} if ROUTES.exists() else set())
+    existing = {path for path in SCHEMAS.rglob("*.*") if path.is_file()}
+    existing |= {path for path in (ROUTES, messaging.TOPOLOGY) if path.exists()}
     stale = [path for path, text in wanted.items() if path not in existing or path.read_text() != text]
     stale += sorted(existing - set(wanted))
     if "--check" in arguments:

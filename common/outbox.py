@@ -18,8 +18,8 @@ from common.auth import Caller
 from common.database import ALL_ORGANIZATIONS, Database, notify
 from common.events import AuditLog, Event, wrap
 from common.failpoints import failpoint
-from common.messaging import Message, Publisher
 from common.observability import OUTBOX_AGE, PUBLISHED
+from common.publishing import Message, Publisher
 
 log = structlog.get_logger()
 
@@ -124,7 +124,7 @@ _AGE = text("SELECT coalesce(extract(epoch FROM now() - min(created_at)), 0) FRO
 def relay(database: Database, publisher: Publisher) -> int:
     """Publish one batch and delete what the broker confirmed; returns how many rows were looked at.
 
-    Raises common.messaging.BrokerAway when the connection is lost: the batch stays and is sent again with the same ids.
+    Raises common.publishing.BrokerAway when the connection is lost: the batch stays and is sent again, same ids.
     """
     with database.transaction(ALL_ORGANIZATIONS, technical=True) as session:
         rows = session.execute(_CLAIM, {"batch": BATCH}).all()

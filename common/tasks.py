@@ -15,7 +15,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from common.database import Database
 from common.errors import ApiError
-from common.messaging import BrokerAway
+from common.publishing import BrokerAway
 
 log = structlog.get_logger()
 

@@ -19,7 +19,7 @@ from typing import Any
 
 import structlog
 
-from common import consuming, messaging, observability, outbox, tasks
+from common import consuming, messaging, observability, outbox, publishing, tasks
 from common.config import package_of
 from common.database import Database
 from common.factory import resources_of
@@ -50,7 +50,7 @@ class Worker:
         threads = len(queues) + len(tasks.registry) + 2
         self.database = Database(settings, pool_size=threads, worker=True)
         resources = resources_of(package, settings, self.database)
-        publisher = messaging.Publisher(settings.rabbitmq_url)
+        publisher = publishing.Publisher(settings.rabbitmq_url)
         self._runs: dict[str, Callable[[], None]] = {}
         chosen = [
             tasks.Task(outbox.WAKE, RELAY_POLL_S, lambda: outbox.relay(self.database, publisher)),

@@ -102,6 +102,7 @@ def start() -> None:
             (state / "fingerprint").write_text(current)
         start_servers(supervisor, runtime)
         prepare_database(runtime)
+        prepare_broker(runtime)
         login = first_login(runtime)
         try:
             supervisor.start([program.name for program in applications(runtime)])
@@ -200,6 +201,11 @@ def prepare_database(runtime: Runtime) -> None:
         }
         run("Schemas and roles", ["bash", str(ROOT / "ops/postgres/init.sh")], environment)
     run("Migrations", [sys.executable, "-m", "common.migrate"], runtime.environment)
+
+
+def prepare_broker(runtime: Runtime) -> None:
+    """Every exchange and queue, before anybody publishes."""
+    run("Queues", [sys.executable, "-m", "common.messaging", "declare"], runtime.environment)
 
 
 def first_login(runtime: Runtime) -> str:

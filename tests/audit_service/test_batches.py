@@ -11,7 +11,7 @@ import pika
 import pytest
 
 from audit_service.consumers import AuditLogged, keep_events
-from common import messaging
+from common import messaging, publishing
 from common.consuming import QueueConsumer
 from common.events import AuditLog, wrap
 
@@ -21,7 +21,7 @@ def queue(servers):
     """A queue of its own, with its retry and dead-letter queues, on RabbitMQ."""
     name = f"audit.test_{uuid4().hex[:8]}"
     item = messaging.Consumer(name, "audit.fanout", "audit.log", name, AuditLogged, keep_events, True)
-    messaging.declare_all(servers.rabbitmq.url, [item])
+    messaging.declare(servers.rabbitmq.url, messaging.bindings_of([item]))
     connection = pika.BlockingConnection(messaging.parameters(servers.rabbitmq.url))
     yield name
     channel = connection.channel()
@@ -60,12 +60,12 @@ def messages_of(queue, org_id, count, **values):
         fields = {"actor": "a", "action": f"step.{number}", "entity": "e", "org_id": org_id, "ts": datetime.now(UTC)}
         event = AuditLog(**fields | values)
         message_id, body = wrap(event, source="test", org_id=org_id, actor="a", request_id="request-1")
-        made.append(messaging.Message(message_id, "", queue, event.type, body))
+        made.append(publishing.Message(message_id, "", queue, event.type, body))
     return made
 
 
 def send(servers, messages):
-    publisher = messaging.Publisher(servers.rabbitmq.url)
+    publisher = publishing.Publisher(servers.rabbitmq.url)
     assert publisher.publish(messages) == set()
     publisher.close()
 
@@ -107,7 +107,7 @@ def test_a_bad_message_holds_nobody_up(service, servers, queue, clinician, fault
     trail = service("audit")
     good = messages_of(queue, clinician.org_id, 20)
     if fault == "not an event":
-        bad = messaging.Message(uuid4(), "", queue, "audit.log", b'{"specversion": "1.0"}')
+        bad = publishing.Message(uuid4(), "", queue, "audit.log", b'{"specversion": "1.0"}')
     else:
         (bad,) = messages_of(queue, clinician.org_id, 1, action="x" * 81)
     send(servers, [*good[:10], bad, *good[10:]])

@@ -12,7 +12,7 @@ import pika
 import pytest
 from sqlalchemy import text
 
-from common import messaging, outbox
+from common import messaging, outbox, publishing
 from common.auth import service_caller
 from common.consuming import QueueConsumer
 from common.database import ALL_ORGANIZATIONS, Database
@@ -46,7 +46,7 @@ def patients(service, servers):
 
 @pytest.fixture
 def publisher(servers):
-    made = messaging.Publisher(servers.rabbitmq.url)
+    made = publishing.Publisher(servers.rabbitmq.url)
     yield made
     made.close()
 
@@ -57,7 +57,7 @@ class Running:
     def __init__(self, url: str, database: Database, handler: Callable[..., None]) -> None:
         self.queue = f"patient.test_{uuid4().hex[:8]}"
         item = messaging.Consumer(self.queue, Noted.exchange, Noted.type, Noted.type, Noted, handler)
-        messaging.declare_all(url, [item])
+        messaging.declare(url, messaging.bindings_of([item]))
         self.stopping = threading.Event()
         self._consumer = QueueConsumer(url, database, self.queue, [item], {}, self.stopping)
         self._thread = threading.Thread(target=self._consumer.run)
@@ -130,7 +130,7 @@ def test_a_message_sent_twice_has_one_effect(patients, publisher, consuming):
     note(patients.database, 7)
     with patients.database.transaction(ALL_ORGANIZATIONS) as session:
         row = session.execute(text("SELECT * FROM outbox WHERE type = 'test.noted'")).one()
-    message = messaging.Message(row.message_id, row.exchange, row.routing_key, row.type, bytes(row.body))
+    message = publishing.Message(row.message_id, row.exchange, row.routing_key, row.type, bytes(row.body))
     publisher.publish([message, message])
     outbox.relay(patients.database, publisher)
     note(patients.database, 8)
@@ -163,7 +163,7 @@ def test_a_failing_handler_is_retried_then_succeeds(patients, publisher, consumi
 def test_a_body_that_does_not_validate_goes_to_dead_letter_at_once(servers, patients, publisher, consuming):
     running = consuming(lambda session, caller, event: None)
     body = b'{"specversion": "1.0", "type": "test.noted"}'
-    publisher.publish([messaging.Message(uuid4(), Noted.exchange, "", Noted.type, body)])
+    publisher.publish([publishing.Message(uuid4(), Noted.exchange, "", Noted.type, body)])
     connection = pika.BlockingConnection(messaging.parameters(servers.rabbitmq.url))
     channel = connection.channel()
     dead = messaging.dead_letter_queue(running.queue)
@@ -207,8 +207,8 @@ def test_a_large_outbox_goes_out_in_batches_and_in_order(patients, publisher, co
 
 
 def test_a_broker_that_is_away_is_said_so(patients):
-    away = messaging.Publisher("amqp://guest:guest@127.0.0.1:1/")
+    away = publishing.Publisher("amqp://guest:guest@127.0.0.1:1/")
     note(patients.database, 1)
-    with pytest.raises(messaging.BrokerAway):
+    with pytest.raises(publishing.BrokerAway):
         outbox.relay(patients.database, away)
     assert waiting(patients.database) == 1
