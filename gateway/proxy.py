@@ -26,6 +26,7 @@ from common.errors import (
 )
 from common.middleware import clean_request_id
 from common.responses import render_error
+from gateway.access_log import write_line
 from gateway.config import GatewaySettings
 from gateway.limits import Limits
 from gateway.policy import Route, RouteTable, check_permission
@@ -94,7 +95,7 @@ class Proxy:
         self._meters: dict[tuple[str, str, str, int], tuple[Counter, Histogram]] = {}
         self._origins = frozenset(settings.cors_allowed_origins)
         self._lane = SlowLane(settings.threads)
-        self._log = log.bind()  # once: the lazy logger would bind anew at every line
+        self._logs_requests = settings.log_level in ("DEBUG", "INFO")
 
     def __call__(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
         path = environ["PATH_INFO"]
@@ -271,15 +272,9 @@ class Proxy:
             self._meters[service, method, path, status] = meters
         meters[0].inc()
         meters[1].observe(seconds)
-        self._log.info(
-            "request",
-            request_id=request_id,
-            user_id=claims.subject if claims else None,
-            method=method,
-            path=path,
-            status=status,
-            latency_ms=round(seconds * 1000, 2),
-        )
+        if self._logs_requests:
+            user_id = claims.subject if claims else None
+            write_line(request_id, user_id, method, path, status, round(seconds * 1000, 2))
 
 
 def _whole_body(source: Any, length: int) -> bytes:

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from gateway import access_log
 from tests.gateway.stage import INTERNAL_KEY, ORIGIN, PATIENT, USER, Gateway, answer, bearer, raw, token
 
 ALARM = "/alerts/0198b7a2-5c1e-7c44-9a51-3d2f4b6a7c88/ack"
@@ -502,6 +503,14 @@ def test_a_log_line_names_the_route_and_never_an_id_or_a_token(gateway, services
     assert first["path"] == "/patients/{patient_id}"
     assert 0 < first["latency_ms"] < 5000
     assert (second["path"], second["status"]) == ("unmatched", 404)
+
+
+def test_a_full_disk_costs_the_line_and_not_the_request(monkeypatch):
+    lost = access_log._LOST._value.get()
+    with Path("/dev/full").open("wb") as full:
+        monkeypatch.setattr(access_log, "_STDOUT", full.fileno())
+        access_log.write_line("request-1", None, "GET", "/patients", 200, 1.5)
+    assert access_log._LOST._value.get() == lost + 1
 
 
 def test_metrics_count_by_route(gateway):
