@@ -93,7 +93,7 @@ class Database:
             pool_size=pool_size or settings.database_pool,
             max_overflow=0,
             pool_timeout=POOL_TIMEOUT_S,
-            pool_pre_ping=True,
+            pool_pre_ping=not worker,  # a worker holds its message and tries again; a request cannot
             hide_parameters=True,
             connect_args=self.connect_args,
         )
@@ -107,7 +107,7 @@ class Database:
         """
         scope = organization.value if isinstance(organization, Scope) else str(organization or "")
         with Session(self.engine, expire_on_commit=False) as session:
-            session.info.update(service=self.service, wrote=False, recorded=technical)
+            session.info.update(service=self.service, wrote=False, recorded=technical, woken=set())
             session.execute(text("SELECT set_config('app.org_id', :scope, true)"), {"scope": scope})
             yield session
             session.flush()
@@ -139,6 +139,8 @@ def _notice_statements(state: ORMExecuteState) -> None:
 
 def notify(session: Session, channel: str) -> None:
     """Wake the task `channel` of this service's worker when the transaction commits."""
-    session.connection().execute(
-        text("SELECT pg_notify(:channel, '')"), {"channel": f"{session.info['service']}.{channel}"}
-    )
+    woken: set[str] = session.info["woken"]
+    if channel not in woken:
+        woken.add(channel)
+        name = f"{session.info['service']}.{channel}"
+        session.connection().execute(text("SELECT pg_notify(:name, '')"), {"name": name})
