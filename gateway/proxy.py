@@ -27,11 +27,12 @@ from common.errors import (
 from common.middleware import clean_request_id
 from common.responses import render_error
 from gateway.access_log import write_line
+from gateway.answers import HOP_BY_HOP, Answer, Headers
 from gateway.config import GatewaySettings
 from gateway.limits import Limits
 from gateway.policy import Route, RouteTable, check_permission
 from gateway.slow_lane import SlowLane
-from gateway.upstream import HOP_BY_HOP, READS, Answer, Call, Headers, Upstreams, header_line
+from gateway.upstream import READS, Call, Upstreams, header_line
 
 log = structlog.get_logger(service="gateway")
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from common.errors import Unavailable
-from gateway.upstream import Chunks
+from gateway.answers import Chunks
 
 
 class SlowLane:

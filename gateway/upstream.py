@@ -1,54 +1,38 @@
-"""Calls to the services: a keep-alive libcurl handle per thread, one breaker per service, and answers kept bounded."""
+"""Calls to the services: a keep-alive libcurl handle per thread, deadlines, retries, and streams."""
 
 from __future__ import annotations
 
 import re
-import tempfile
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
-from enum import Enum, auto
-from functools import lru_cache, partial
 from io import BytesIO
-from typing import IO
 
 import pycurl
 import structlog
-from prometheus_client import Counter, Gauge
+from prometheus_client import Counter
 
 from common.errors import ApiError, BadUpstream, Unavailable, UnparsableBody, UpstreamTimeout
+from gateway.answers import BLANK, CHUNK, Answer, Chunks, Received
+from gateway.breaker import Breaker, RetryBudget
 from gateway.config import GatewaySettings
 
 log = structlog.get_logger(service="gateway")
 
 _FAILURES = Counter("heartguard_gateway_upstream_failures_total", "Calls that got no answer", ["upstream", "cause"])
 _RETRIES = Counter("heartguard_gateway_retries_total", "Calls repeated within the budget", ["upstream"])
-_OPEN = Gauge(
-    "heartguard_gateway_breaker_open", "1 while a service is left alone", ["upstream"], multiprocess_mode="max"
-)
 
-_MEMORY_LIMIT = 1024 * 1024
 _DISK_LIMIT = 64 * 1024 * 1024
 _STREAM_DISK_LIMIT = 1024 * 1024 * 1024
-_CHUNK = 64 * 1024
 _CHUNKS_AHEAD = 8
 _WORTH_A_RETRY_S = 0.25
 _SLOWEST = 1024  # bytes per second; slower for `stall_timeout` seconds is a stall
 
-# RFC 9110, 7.6.1, with what older clients and servers send.
-HOP_BY_HOP = "connection|keep-alive|proxy.*|te|trailers?|transfer-encoding|upgrade|http2-settings"
-# What the gateway says itself; CORS is the gateway's alone.
-_NOT_PASSED_BACK = re.compile(f"{HOP_BY_HOP}|content-length|date|server|x-request-id|x-deadline|access-control-.*")
-_HEADER_LINE = re.compile(rb"([!#$%&'*+.^_`|~0-9A-Za-z-]+):[ \t]*([\t\x20-\x7e]*?)[ \t]*\r?\n")
-_BLANK = (b"\r\n", b"\n")
 _INTERIM = re.compile(rb"HTTP/1\.[01] 1")
-_STATUS_LINE = re.compile(rb"HTTP/1\.[01] ([1-5][0-9]{2})(?: [^\r\n]*)?\r?\n")
-
 READS = frozenset({"GET", "HEAD"})
 _NO_ANSWER = (Unavailable, BadUpstream, UpstreamTimeout)
-Headers = list[tuple[str, str]]
 
 
 @dataclass(slots=True)
@@ -63,99 +47,6 @@ class Call:
     length: int
     deadline: float
     repeatable: bool
-
-
-class Chunks(Iterator[bytes]):
-    """The pieces of a large answer. An iterator and not a generator: `close` must act even when nothing was read."""
-
-    def __init__(self, read: Callable[[], bytes], close: Callable[[], None]) -> None:
-        self._read, self._close, self._open = read, close, True
-
-    def __next__(self) -> bytes:
-        chunk = self._read()
-        if not chunk:
-            self.close()
-            raise StopIteration
-        return chunk
-
-    def close(self) -> None:
-        """Give up what the answer holds; repeating it does no harm."""
-        if self._open:
-            self._open = False
-            self._close()
-
-
-@dataclass(slots=True)
-class Answer:
-    """A service's answer; `length` is None where no body may follow (HEAD carries the service's own)."""
-
-    status: int
-    headers: Headers
-    body: bytes | Chunks
-    length: int | None
-
-
-class Breaker:
-    """Leaves a service alone after consecutive failures, then lets one request at a time try it."""
-
-    def __init__(self, service: str, failures: int, pause: float) -> None:
-        self._service, self._limit, self._pause = service, failures, pause
-        self._failures = 0
-        self._retry_at = 0.0
-        self._lock = threading.Lock()
-        _OPEN.labels(service).set(0)
-
-    def enter(self) -> None:
-        """Raise Unavailable while the service is left alone."""
-        if self._failures < self._limit:
-            return
-        with self._lock:
-            wait = self._retry_at - time.monotonic()
-            if self._failures >= self._limit and wait > 0:
-                raise Unavailable(retry_after=int(wait) + 1)
-            self._retry_at = time.monotonic() + self._pause  # this request tries; the others keep waiting
-
-    def succeeded(self) -> None:
-        """The service answered."""
-        if self._failures:
-            with self._lock:
-                was_open, self._failures = self._failures >= self._limit, 0
-            if was_open:
-                _OPEN.labels(self._service).set(0)
-                log.info("breaker.closed", upstream=self._service)
-
-    def failed(self) -> None:
-        """The service did not answer, or not properly."""
-        with self._lock:
-            self._failures += 1
-            opened = self._failures == self._limit
-            if self._failures >= self._limit:
-                self._retry_at = time.monotonic() + self._pause
-        if opened:
-            _OPEN.labels(self._service).set(1)
-            log.warning("breaker.open", upstream=self._service)
-
-
-class RetryBudget:
-    """A tenth of the calls may be repeated, so that retries never double the load of a struggling service."""
-
-    def __init__(self, share: float = 0.1, most: float = 10.0) -> None:
-        self._share, self._most, self._saved = share, most, most
-        self._lock = threading.Lock()
-
-    def earn(self) -> None:
-        """A call was made."""
-        if self._saved < self._most:
-            with self._lock:
-                self._saved = min(self._most, self._saved + self._share)
-
-    def spend(self) -> bool:
-        """True when one more call may be repeated."""
-        with self._lock:
-            if self._saved < 1:
-                return False
-            self._saved -= 1
-            return True
 
 
 class Upstreams:
@@ -217,11 +108,11 @@ class Upstreams:
         local = self._local
         handle = getattr(local, "handle", None)
         if handle is None:
-            handle, local.received = self._new_handle(), _Received(_DISK_LIMIT)
+            handle, local.received = self._new_handle(), Received(_DISK_LIMIT)
             handle.setopt(pycurl.HEADERFUNCTION, local.received.lines.append)
             handle.setopt(pycurl.WRITEFUNCTION, local.received.write)
             local.handle = handle
-        received: _Received = local.received
+        received: Received = local.received
         left = min(self._settings.read_timeout, call.deadline - time.monotonic())
         if left <= 0:
             raise UpstreamTimeout
@@ -245,7 +136,7 @@ class Upstreams:
             (pycurl.MAXCONNECTS, len(self._urls)),
             # gunicorn closes an idle connection after a few seconds; one that is about to die is not reused.
             (pycurl.MAXAGE_CONN, 2),
-            (pycurl.BUFFERSIZE, _CHUNK),
+            (pycurl.BUFFERSIZE, CHUNK),
         ):
             handle.setopt(option, value)
         return handle
@@ -297,121 +188,13 @@ def _explain(handle: pycurl.Curl, code: int, service: str) -> ApiError:
     return error
 
 
-class _Kind(Enum):
-    """What becomes of a service's header."""
-
-    PASSED_BACK = auto()
-    LENGTH = auto()
-    CONNECTION = auto()
-    KEPT = auto()
-
-
-@lru_cache(maxsize=1024)
-def _parse_header(line: bytes) -> tuple[_Kind, str, str]:
-    """Kind, name and value; raises BadUpstream for what is no header (it must not reach a client)."""
-    match = _HEADER_LINE.fullmatch(line)
-    if match is None:
-        raise BadUpstream
-    name, value = match[1].decode("ascii"), match[2].decode("ascii")
-    lower = name.lower()
-    if lower == "content-length":
-        return _Kind.LENGTH, name, value
-    if lower == "connection":
-        return _Kind.CONNECTION, name, value
-    return (_Kind.KEPT if _NOT_PASSED_BACK.fullmatch(lower) else _Kind.PASSED_BACK), name, value
-
-
-@lru_cache(maxsize=64)
-def _status_of(line: bytes) -> int:
-    match = _STATUS_LINE.fullmatch(line)
-    if match is None:
-        raise BadUpstream
-    return int(match[1])
-
-
-class _Received:
-    """What libcurl hands over: header lines, and the body in memory or, when it is large, in a temporary file."""
-
-    def __init__(self, disk_limit: int) -> None:
-        self._disk_limit = disk_limit
-        self.lines: list[bytes] = []  # libcurl appends to it; it bounds a head to some hundred kilobytes by itself
-        self.chunks: list[bytes] = []
-        self.size = 0
-        self.file: IO[bytes] | None = None
-
-    def reset(self) -> None:
-        """Forget what came; a file that nobody took is closed."""
-        self.lines.clear()
-        self.chunks = []
-        self.size = 0
-        if self.file is not None:
-            self.file.close()
-            self.file = None
-
-    def write(self, chunk: bytes) -> int | None:
-        self.size += len(chunk)
-        if self.size <= _MEMORY_LIMIT:
-            self.chunks.append(chunk)
-            return None
-        if self.size > self._disk_limit:
-            return 0
-        if self.file is None:
-            self.file = tempfile.TemporaryFile()  # noqa: SIM115 (`_read_file` closes it)
-            self.file.writelines(self.chunks)
-            self.chunks.clear()
-        self.file.write(chunk)
-        return None
-
-    def head(self) -> tuple[int, Headers, int | None]:
-        """Status, headers to pass back and declared length; raises BadUpstream for garbage."""
-        lines = iter(self.lines)
-        status = _status_of(next(lines, b""))
-        headers: Headers = []
-        declared: int | None = None
-        nominated = ""
-        for line in lines:
-            if line in _BLANK:
-                if status >= 200:
-                    break
-                status = _status_of(next(lines, b""))  # that was an interim answer (100, 103)
-                headers.clear()
-                continue
-            kind, name, value = _parse_header(line)
-            if kind is _Kind.PASSED_BACK:
-                headers.append((name, value))
-            elif kind is _Kind.LENGTH:
-                declared = int(value) if value.isdigit() else None
-            elif kind is _Kind.CONNECTION and value.lower() not in ("close", "keep-alive"):
-                nominated += f",{value.lower()}"
-        else:
-            raise BadUpstream  # libcurl takes a head that breaks off for a whole one
-        if nominated:
-            names = {name.strip() for name in nominated.split(",")}
-            headers = [entry for entry in headers if entry[0].lower() not in names]
-        return status, headers, declared
-
-    def answer(self, method: str) -> Answer:
-        """The whole answer, once the transfer has ended."""
-        status, headers, declared = self.head()
-        if method == "HEAD":
-            return Answer(status, headers, b"", declared)
-        if status in (204, 304):
-            return Answer(status, headers, b"", None)
-        if self.file is not None:
-            file, self.file = self.file, None
-            file.seek(0)
-            return Answer(status, headers, Chunks(partial(file.read, _CHUNK), file.close), self.size)
-        body = self.chunks[0] if len(self.chunks) == 1 else b"".join(self.chunks)
-        return Answer(status, headers, body, self.size)
-
-
 def _is_interim(lines: list[bytes]) -> bool:
     """True when the head that ends here is that of a 1xx answer."""
     last = next(line for line in reversed(lines) if line.startswith(b"HTTP/"))
     return _INTERIM.match(last) is not None
 
 
-class _Transfer(_Received):
+class _Transfer(Received):
     """A long call in a thread of its own, so that its answer can be passed on while it arrives.
 
     Only an answer of declared length streams: granian ends a chunked one properly even when the source broke, and a
@@ -446,7 +229,7 @@ class _Transfer(_Received):
 
     def header(self, line: bytes) -> int | None:
         self.lines.append(line)
-        if line not in _BLANK or self._streaming or _is_interim(self.lines):
+        if line not in BLANK or self._streaming or _is_interim(self.lines):
             return None
         try:
             status, _, declared = self.head()

@@ -11,7 +11,9 @@ from structlog.testing import capture_logs
 
 from common.errors import BadUpstream, Unavailable, UnparsableBody, UpstreamTimeout
 from gateway import upstream as upstream_module
-from gateway.upstream import Answer, Call, RetryBudget, Upstreams, header_line
+from gateway.answers import Answer
+from gateway.breaker import RetryBudget
+from gateway.upstream import Call, Upstreams, header_line
 from ops.native.servers import free_ports
 from tests.gateway.stage import Service, answer, raw
 
