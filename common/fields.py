@@ -213,6 +213,16 @@ class Mapping(fields.Dict):
             **options,
         )
 
+    def _deserialize(self, value: Any, attr: Any, data: Any, **options: Any) -> Any:
+        try:
+            return super()._deserialize(value, attr, data, **options)
+        except marshmallow.ValidationError as error:
+            # Problems come apart as those of the key and those of the value; the reader knows only the entry.
+            if not isinstance(error.messages, dict):
+                raise
+            entries = {key: [*parts.values()] for key, parts in error.messages.items()}
+            raise marshmallow.ValidationError(entries) from error
+
 
 def problems_of(messages: Any, path: str = "") -> list[dict[str, str]]:
     """Flatten marshmallow's nested messages into `[{"field": "values.0", "issue": "type"}]`, all of them."""

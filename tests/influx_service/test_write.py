@@ -144,7 +144,7 @@ class TestTimes:
         assert answer.json["error"]["id"] == "HG-TSR-004"
 
     def test_in_the_future_are_refused(self, influx, clinician, ecg):
-        ahead = 5 * 60 + 11 * 60
+        ahead = 60 * 60
         answer = write(influx, clinician, ecg, started_at=at(ahead), values=[1.0])
         assert (answer.status_code, answer.json["error"]["id"]) == (400, "HG-TSR-005")
         assert write(influx, clinician, ecg, started_at=at(5 * 60 + 60), values=[1.0]).status_code == 200

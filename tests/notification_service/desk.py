@@ -35,7 +35,7 @@ class Neighbour:
         """End the server."""
         self._server.shutdown()
         self._server.server_close()
-        del os.environ[self.variable]
+        os.environ.pop(self.variable, None)
 
 
 @dataclass
