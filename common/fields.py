@@ -215,7 +215,7 @@ class Mapping(fields.Dict):
 
     def _deserialize(self, value: Any, attr: Any, data: Any, **options: Any) -> Any:
         try:
-            return super()._deserialize(value, attr, data, **options)
+            return super()._deserialize(value, attr, data, **options)  # type: ignore[no-untyped-call]
         except marshmallow.ValidationError as error:
             # Problems come apart as those of the key and those of the value; the reader knows only the entry.
             if not isinstance(error.messages, dict):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 import structlog
@@ -101,4 +101,5 @@ def trace(settings: Settings, app: Flask | None = None) -> None:
     api.set_tracer_provider(provider)
     SQLAlchemyInstrumentor().instrument()
     if app is not None:
-        FlaskInstrumentor().instrument_app(app)  # type: ignore[no-untyped-call]
+        instrumentor: Any = FlaskInstrumentor()  # not typed
+        instrumentor.instrument_app(app)

@@ -69,47 +69,48 @@ def _is_plain_name(key: Any) -> bool:
     return known
 
 
+# Anything that must not be written as it is: markup, quotes (as dicttoxml does), carriage returns, what XML forbids.
+_SPECIAL = re.compile("[^\t\n\x20!#-%(-;=?-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+
+
 def _text(value: Any) -> str:
     kind = type(value)
     if kind is str:
-        return _FORBIDDEN.sub("\ufffd", value).translate(_ESCAPES) if not value.isalnum() else value
-    if kind is bool:
-        return "true" if value else "false"
+        return value if _SPECIAL.search(value) is None else _FORBIDDEN.sub("\ufffd", value).translate(_ESCAPES)
     if kind is int:
         return str(value)
-    if kind is float and value == value and value not in (float("inf"), float("-inf")):
+    if kind is bool:
+        return "true" if value else "false"
+    if kind is float and value - value == 0:  # neither an infinity nor NaN
         return repr(value)
     return _text(_clean_scalar(value))
 
 
 def _write(value: dict[str, Any], out: Callable[[str], None]) -> None:
     for key, item in value.items():
-        if not (known if (known := _names.get(key)) is not None else _is_plain_name(key)):
-            raise _UnusualError
         if item is None:
             continue
-        out(f"<{key}>")
-        _write_value(item, out)
-        out(f"</{key}>")
+        if not (known if (known := _names.get(key)) is not None else _is_plain_name(key)):
+            raise _UnusualError
+        if isinstance(item, dict | list | tuple):
+            out(f"<{key}>")
+            _write_value(item, out)
+            out(f"</{key}>")
+        else:
+            out(f"<{key}>{_text(item)}</{key}>")
 
 
 def _write_value(value: Any, out: Callable[[str], None]) -> None:
     if isinstance(value, dict):
         _write(value, out)
-    elif isinstance(value, list | tuple):
-        for item in value:
-            if isinstance(item, dict):
-                out("<item>")
-                _write(item, out)
-                out("</item>")
-            elif isinstance(item, list | tuple):
-                out("<item>")
-                _write_value(item, out)
-                out("</item>")
-            elif item is not None:
-                out(f"<item>{_text(item)}</item>")
-    else:
-        out(_text(value))
+        return
+    for item in value:
+        if isinstance(item, dict | list | tuple):
+            out("<item>")
+            _write_value(item, out)
+            out("</item>")
+        elif item is not None:
+            out(f"<item>{_text(item)}</item>")
 
 
 def _clean_scalar(value: Any) -> str | int | float | bool:
