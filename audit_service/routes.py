@@ -36,6 +36,7 @@ def get_log(session, caller, log_id):
     permission=P.AUDIT_EXPORT,
     query=ExportFilter,
     returns=Raw,
+    stream=True,
     tenancy=Tenancy.ORGANIZATION_OR_ALL,
 )
 def export_logs(session, caller, query):

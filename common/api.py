@@ -18,6 +18,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from functools import cached_property
+from ipaddress import ip_address
 from typing import Any
 from uuid import UUID
 
@@ -26,6 +27,7 @@ from marshmallow import ValidationError
 
 from common import responses, serialization
 from common.auth import ANONYMOUS, AUDIENCE, INTERNAL_AUDIENCE, Caller
+from common.config import Settings
 from common.database import ALL_ORGANIZATIONS, Scope
 from common.errors import (
     Forbidden,
@@ -95,6 +97,10 @@ class Endpoint:
     tenancy: Tenancy
     rate_class: str
     max_body: int | None
+    stream: bool
+    """The gateway passes bodies on as they come, and waits as long as a transfer may take."""
+    proxied: bool
+    """False where the service answers itself but the gateway does not let through."""
 
     @property
     def name(self) -> str:
@@ -169,6 +175,8 @@ class Api:
         tenancy: Tenancy = Tenancy.ORGANIZATION,
         rate_class: str | None = None,
         max_body: int | None = None,
+        stream: bool = False,
+        proxied: bool = True,
     ) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
         if not isinstance(permission, Permission | Door):
             raise TypeError(f"{method} {path}: permission must be a Permission, PUBLIC, AUTHENTICATED or INTERNAL")
@@ -189,6 +197,8 @@ class Api:
                     tenancy,
                     rate_class or ("read" if method == "GET" else "write"),
                     max_body,
+                    stream,
+                    proxied,
                 )
             )
             return view
@@ -276,7 +286,7 @@ def _authenticate(endpoint: Endpoint) -> Caller:
     origin = {
         "request_id": g.request_id,
         "traceparent": g.traceparent,
-        "ip": request.remote_addr,
+        "ip": _client_address(service.settings),
         "user_agent": (request.user_agent.string or None) and request.user_agent.string[:200],
     }
     header = request.headers.get("Authorization", "")
@@ -301,6 +311,18 @@ def _authenticate(endpoint: Endpoint) -> Caller:
         is_service=claims.audience == INTERNAL_AUDIENCE,
         **origin,
     )
+
+
+def _client_address(settings: Settings) -> str | None:
+    """The one address in a trusted peer's `X-Forwarded-For`, else the peer's own."""
+    peer = request.remote_addr
+    claimed = request.headers.get("X-Forwarded-For", "")
+    try:
+        if peer and settings.trusts(peer) and "%" not in claimed:  # an IPv6 zone may be any text of any length
+            return str(ip_address(claimed))
+    except ValueError:
+        pass  # not one address: the peer speaks for itself
+    return peer
 
 
 def _name_organization(caller: Caller, named: str) -> Caller:

@@ -6,11 +6,13 @@ import os
 import sys
 from collections.abc import Mapping
 from dataclasses import MISSING, dataclass, field, fields
+from functools import cached_property
+from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 from pathlib import Path
 from typing import Any, Self
 
 from dotenv import load_dotenv
-from environs import EnvValidationError, FileAwareEnv, validate
+from environs import EnvValidationError, FileAwareEnv, ValidationError, validate
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -81,6 +83,14 @@ class TokenSettings:
         return cls(**values)
 
 
+def _check_networks(entries: list[str]) -> None:
+    for entry in entries:
+        try:
+            ip_network(entry)
+        except ValueError as error:
+            raise ValidationError(f"{error}.") from error
+
+
 @dataclass(frozen=True, kw_only=True)
 class Settings(TokenSettings):
     """What every process of the suite needs to know."""
@@ -90,6 +100,16 @@ class Settings(TokenSettings):
     redis_url: str = setting("REDIS_URL", validate=validate.Regexp(r"rediss?://\S+"))
     max_content_length: int = setting("MAX_CONTENT_LENGTH", 1024 * 1024, kind="int", validate=validate.Range(1024))
     otlp_endpoint: str | None = setting("OTEL_EXPORTER_OTLP_ENDPOINT", None)
+    trusted_proxies: list[str] = setting("TRUSTED_PROXIES", ["127.0.0.1", "::1"], kind="list", validate=_check_networks)
+
+    @cached_property
+    def _trusted_networks(self) -> tuple[IPv4Network | IPv6Network, ...]:
+        return tuple(map(ip_network, self.trusted_proxies))
+
+    def trusts(self, peer: str) -> bool:
+        """True when this peer's `X-Forwarded-For` is believed; raises ValueError when it is no IP address."""
+        address = ip_address(peer)
+        return any(address in network for network in self._trusted_networks)
 
     def url_of(self, service: str) -> str:
         """The base address of another service, from `<SERVICE>_URL` or the local port."""

@@ -70,7 +70,7 @@ def events_of(service: str) -> list[type[Event]]:
 
 
 def route_table() -> list[dict[str, Any]]:
-    """What the gateway lets pass: everything declared, and nothing else."""
+    """What the gateway lets pass: everything declared, save what is marked `proxied=False`, and nothing else."""
     return [
         {
             "service": service,
@@ -79,10 +79,12 @@ def route_table() -> list[dict[str, Any]]:
             "permission": str(endpoint.permission),
             "rate_class": endpoint.rate_class,
             "max_body": endpoint.max_body,
+            "stream": endpoint.stream,
             "types": endpoint.parameters,
         }
         for service in built_services()
         for endpoint in endpoints_of(service)
+        if endpoint.proxied
     ]
 
 

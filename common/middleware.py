@@ -22,6 +22,7 @@ log = structlog.get_logger()
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{8,128}")
 # W3C Trace Context, section 3.2.
 _TRACEPARENT = re.compile(r"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
+_UNIX_MS = re.compile(r"[0-9]{1,16}")
 _QUIET = frozenset({"/health", "/ready", "/metrics"})
 
 
@@ -49,6 +50,9 @@ def _begin() -> None:
     trace = request.headers.get("traceparent", "")
     g.traceparent = trace if _TRACEPARENT.fullmatch(trace) else ""
     structlog.contextvars.bind_contextvars(request_id=g.request_id)
+    deadline = request.headers.get("X-Deadline", "")
+    if _UNIX_MS.fullmatch(deadline) and int(deadline) < time.time() * 1000:
+        raise Unavailable  # the gateway has already given up on this answer
 
 
 def _route() -> str:

@@ -90,13 +90,13 @@ def remove_bucket(session, caller, bucket_id):
     actions.remove_bucket(session, caller, bucket_id)
 
 
-@api.post("/write", **WRITE)
+@api.post("/write", **WRITE, proxied=False)
 def write_by_short_path(database, client, store, caller, body):
     """Keep samples of a stream; the same as /timeseries/write."""
     return actions.write_timeseries(database, client, store, caller, **body)
 
 
-@api.get("/query", query=QueryIn, **READ)
+@api.get("/query", query=QueryIn, **READ, proxied=False)
 def query_by_short_path(database, client, store, caller, query):
     """Get a window of a stream; the same as /timeseries/query."""
     return reads.read_series(database, client, store, caller, **query)

@@ -18,6 +18,7 @@ from ops.native.supervision import Supervisor
 
 
 def say(text: str) -> None:
+    """Print a line at once, also into a pipe."""
     print(text, flush=True)
 
 
@@ -46,6 +47,7 @@ class Progress:
 
 
 def print_addresses(runtime: Runtime) -> None:
+    """Print where everything listens, and where logs and state are."""
     hosts = {"gateway": gateway_host(runtime)}
     rows = [(name, f"http://{hosts.get(name, LOOPBACK)}:{runtime.port(name)}") for name in present_services()]
     rows += [(server.name, f"{LOOPBACK}:{server.port}") for server in runtime.servers if server.name != "epmd"]

@@ -24,6 +24,8 @@ class MissingPackages(RuntimeError):
 
 @dataclass(frozen=True)
 class Requirement:
+    """A server the runtime starts, the package that brings it, and the way around it."""
+
     server: str
     package: str
     variable: str  # names an existing server instead

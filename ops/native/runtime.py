@@ -130,6 +130,7 @@ def recover(supervisor: Supervisor, state: Path, current: str) -> None:
 
 
 def is_complete(supervisor: Supervisor, runtime: Runtime, programs: list[Program]) -> bool:
+    """True when every program runs and every server and service answers as ready."""
     if not supervisor.is_alive():
         return False
     states = supervisor.states()
@@ -173,6 +174,7 @@ def prepare(runtime: Runtime, configuration: str) -> None:
 
 
 def start_servers(supervisor: Supervisor, runtime: Runtime) -> None:
+    """Start the runtime's own servers and wait until they are ready; what does not get there is a StartError."""
     if not runtime.servers:
         return
     with Progress("Servers") as progress:

@@ -79,6 +79,7 @@ def state_folder() -> Path:
 
 
 def env_file() -> Path:
+    """`HEARTGUARD_ENV_FILE`, else .env at the root of the checkout."""
     return Path(os.environ.get("HEARTGUARD_ENV_FILE", ROOT / ".env")).absolute()
 
 

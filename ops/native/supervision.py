@@ -101,6 +101,7 @@ stdout_logfile_backups=2
 
 
 def socket_of(state: Path) -> Path:
+    """Where the supervisord of a state folder listens."""
     return state / "supervisor.sock"
 
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import replace
 from xml.etree import ElementTree
 
 import pytest
 
 from common import contracts
+from common.config import Settings
 from tests.support.services import ALL_PERMISSIONS, Person
 
 JSON, XML = "application/json", "application/xml"
@@ -109,6 +111,70 @@ def test_messages_follow_accept_language(service):
 def test_the_request_id_is_kept_when_it_is_clean(service, sent, kept):
     answer = service("patient").client.get("/health", headers={"X-Request-ID": sent})
     assert (answer.headers["X-Request-ID"] == sent) is kept
+
+
+@pytest.mark.parametrize(
+    ("peer", "claimed", "kept"),
+    [
+        ("127.0.0.1", "203.0.113.7", "203.0.113.7"),
+        ("::1", "2001:DB8::7", "2001:db8::7"),
+        ("127.0.0.1", None, "127.0.0.1"),
+        ("127.0.0.1", "10.0.0.1, 203.0.113.7", "127.0.0.1"),
+        ("127.0.0.1", "nobody", "127.0.0.1"),
+        ("127.0.0.1", "fe80::1%" + "a" * 100, "127.0.0.1"),
+        ("198.51.100.9", "203.0.113.7", "198.51.100.9"),
+        ("unix", "203.0.113.7", "unix"),
+    ],
+)
+def test_the_trail_names_the_client_that_a_trusted_peer_names(service, clinician, peer, claimed, kept):
+    headers = {"Content-Type": JSON} | ({"X-Forwarded-For": claimed} if claimed else {})
+    environ = {"REMOTE_ADDR": peer}
+    patients = service("patient")
+    answer = patients.call("POST", "/patients", clinician, data=ANA, headers=headers, environ_overrides=environ)
+    assert answer.status_code == 201
+    assert [event["data"]["ip"] for event in patients.outbox("audit.log", clinician.org_id)] == [kept]
+
+
+@pytest.mark.parametrize(
+    ("networks", "peer", "trusted"),
+    [
+        ("10.1.0.0/16,::1", "10.1.2.3", True),
+        ("10.1.0.0/16,::1", "127.0.0.1", False),
+        ("10.1.0.0/16,::1", "::1", True),
+        ("", "127.0.0.1", False),
+    ],
+)
+def test_trusted_proxies_are_addresses_and_networks(servers, monkeypatch, networks, peer, trusted):
+    monkeypatch.setenv("TRUSTED_PROXIES", networks)
+    assert Settings.load("patient").trusts(peer) is trusted
+
+
+def test_a_malformed_trusted_proxy_stops_the_start(servers, monkeypatch, capsys):
+    monkeypatch.setenv("TRUSTED_PROXIES", "127.0.0.1,10.1.2.3/16")
+    with pytest.raises(SystemExit, match="78"):
+        Settings.load("patient")
+    assert "TRUSTED_PROXIES: 10.1.2.3/16 has host bits set." in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("deadline", "status"),
+    [
+        (lambda now: now - 1, 503),
+        (lambda now: 0, 503),
+        (lambda now: now + 60_000, 201),
+        (lambda now: f"-{now}", 201),
+        (lambda now: "soon", 201),
+        (lambda now: "0" * 5000, 201),
+    ],
+)
+def test_nothing_is_done_past_the_deadline(service, clinician, deadline, status):
+    patients = service("patient")
+    headers = {"Content-Type": JSON, "X-Deadline": str(deadline(int(time.time() * 1000)))}
+    answer = patients.call("POST", "/patients", clinician, data=ANA, headers=headers)
+    assert answer.status_code == status
+    assert bool(patients.outbox(org_id=clinician.org_id)) is (status == 201)
+    if status == 503:
+        assert (problem(answer, JSON), answer.headers["Retry-After"]) == ("HG-SRV-002", "1")
 
 
 @pytest.mark.parametrize("name", contracts.built_services())

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import json
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -112,4 +114,19 @@ def test_a_target_never_holds_what_could_change_its_meaning(segment):
 
 
 def test_the_generated_table_loads():
-    assert RouteTable.load(str(ROOT / "gateway" / "routes.json")).match("GET", "/patients")[0].service == "patient"
+    table = RouteTable.load(str(ROOT / "gateway" / "routes.json"))
+    assert table.match("GET", "/patients")[0].service == "patient"
+    assert table.match("GET", "/audit/export")[0].stream
+    assert not table.match("GET", "/audit/logs")[0].stream
+    assert table.match("POST", "/timeseries/write")[0].rate_class == "ingest"
+    assert table.match("POST", "/alerts/0198b7a2-5c1e-7c44-9a51-3d2f4b6a7c88/ack")[0].rate_class == "ack"
+    for door in ("login", "refresh", "register", "password/forgot", "password/reset"):
+        assert table.match("POST", f"/auth/{door}")[0].rate_class == "login"
+
+
+@pytest.mark.parametrize(("method", "path"), [("POST", "/write"), ("GET", "/query")])
+def test_a_path_on_the_service_itself_does_not_pass(method, path):
+    with pytest.raises(NotFound):
+        RouteTable.load(str(ROOT / "gateway" / "routes.json")).match(method, path)
+    published = json.loads((ROOT / "schemas" / "openapi" / "influx.json").read_text())
+    assert method.lower() in published["paths"][path]
