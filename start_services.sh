@@ -7,8 +7,9 @@ usage() {
     cat <<'TEXT'
 Usage: ./start_services.sh [--native | --docker | --prepare-only]
 
-Makes .env with fresh secrets if it is missing, starts PostgreSQL, Redis, RabbitMQ, a mail catcher, the gateway,
-eleven services and their workers, waits until all are ready, and prints their addresses and the first login.
+Makes .env with fresh secrets if it is missing, starts PostgreSQL, Redis, RabbitMQ, a mail catcher, an object store,
+the gateway, eleven services and their workers, waits until all are ready, and prints their addresses and the first
+login.
 
   --native   on this machine itself (as root on Debian it installs what is missing)
   --docker   in containers with Docker Compose

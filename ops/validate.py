@@ -14,9 +14,12 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
+from urllib.parse import urlsplit
 from xml.etree import ElementTree
 
 import dicttoxml
+import urllib3
+from urllib3.exceptions import ConnectTimeoutError, HTTPError
 
 from ops.client import CallFailed, Client, gateway_url, operator
 
@@ -52,9 +55,10 @@ class Formatted:
 
     def __init__(self, client: Client, name: str) -> None:
         self._client, self.name = client, name
+        self.host = urlsplit(client.base_url).hostname
 
     def call(self, method: str, path: str, body: dict[str, Any] | None = None) -> dict[str, str]:
-        """The scalar facts of the answer's `data` (of its first item for a list)."""
+        """The facts of the answer's `data` (of its first item for a list); `outer/inner` names a nested one."""
         headers = {"Accept": f"application/{self.name}"}
         encoded = None
         if body is not None:
@@ -75,14 +79,25 @@ class Formatted:
             document = answer.json()
             data = document.get("data", {})
             item = data[0] if isinstance(data, list) and data else data
-            facts = {key: str(value) for key, value in item.items()} if isinstance(item, dict) else {}
+            facts = _flat(item) if isinstance(item, dict) else {}
             return document["status"], facts, str(document.get("error", {}).get("id", ""))
         root = ElementTree.fromstring(answer.data)
         if root.tag != "response":
             raise CallFailed(f"root element {root.tag}")
         node = root.find("data/item") if root.find("data/item") is not None else root.find("data")
-        facts = {child.tag: child.text or "" for child in node} if node is not None else {}
+        facts = {}
+        for child in node if node is not None else ():
+            facts[child.tag] = child.text or ""
+            facts |= {f"{child.tag}/{inner.tag}": inner.text or "" for inner in child}
         return root.findtext("status") or "", facts, root.findtext("error/id") or ""
+
+
+def _flat(item: dict[str, Any]) -> dict[str, str]:
+    facts = {}
+    for name, value in item.items():
+        inner = value if isinstance(value, dict) else {}
+        facts |= {name: str(value), **{f"{name}/{key}": str(part) for key, part in inner.items()}}
+    return facts
 
 
 def _xml(body: dict[str, Any]) -> bytes:
@@ -175,6 +190,7 @@ def checks(scene: dict[str, str]) -> Iterator[Check]:
         ),
     )
     yield "notification", "read", lambda c: c.call("GET", f"/notifications?{org()}")
+    yield "media", "write", lambda c: _file(c, scene, org())
     yield "media", "read", lambda c: c.call("GET", f"/media?{org()}")
     yield "audit", "read", lambda c: _audited(c, scene)
     yield "patient", "delete", lambda c: c.call("DELETE", f"/patients/{scene['patient']}?{org()}")
@@ -209,6 +225,36 @@ def _ground_truth(client: Formatted, scene: dict[str, str], org: str) -> None:
     client.call("POST", f"/ground-truth?{org}", body)
 
 
+def _file(client: Formatted, scene: dict[str, str], org: str) -> str:
+    """A file's whole way; only announced and removed where the store is out of reach from here, as the remark says."""
+    content = b"HeartGuard"
+    body = {"filename": "check.txt", "content_type": "text/plain", "size_bytes": len(content)}
+    owner = {"owner_kind": "patient", "owner_id": scene["patient"]}
+    upload = client.call("POST", f"/media/uploads?{org}", body | owner)
+    remark = _send(upload, content, client.host)
+    if not remark:
+        client.call("POST", f"/media/{upload['id']}/complete?{org}")
+    client.call("DELETE", f"/media/{upload['id']}?{org}")
+    return remark
+
+
+def _send(upload: dict[str, str], content: bytes, gateway: str | None) -> str:
+    """Send the bytes by the signed link; a remark instead where it leads to another machine that cannot be reached."""
+    store = urlsplit(upload["url"]).hostname
+    headers = {name.removeprefix("headers/"): value for name, value in upload.items() if name.startswith("headers/")}
+    try:
+        answer = urllib3.request(
+            upload["method"], upload["url"], body=content, headers=headers, timeout=5, retries=False
+        )
+    except ConnectTimeoutError as error:
+        if store == gateway:
+            raise CallFailed(f"the store at {store} cannot be reached") from error
+        return f"announced only: the store at {store} cannot be reached from here"
+    if answer.status != 200:
+        raise CallFailed(f"the store answered {answer.status}")
+    return ""
+
+
 def _audited(client: Formatted, scene: dict[str, str]) -> None:
     """The patient's registration must arrive in the audit trail: outbox, broker and consumer work."""
     deadline = time.monotonic() + 10
@@ -228,9 +274,9 @@ def run(client: Client) -> Iterator[Result]:
         for service, what, check in checks({}):
             started = time.perf_counter()
             try:
-                check(formatted)
-                passed, note = True, ""
-            except (CallFailed, KeyError, ElementTree.ParseError, ValueError) as error:
+                remark = check(formatted)
+                passed, note = True, remark if isinstance(remark, str) else ""
+            except (CallFailed, HTTPError, KeyError, ElementTree.ParseError, ValueError) as error:
                 passed, note = False, f"{type(error).__name__}: {error}" if isinstance(error, KeyError) else str(error)
             yield Result(service, what, name, passed, (time.perf_counter() - started) * 1000, note)
 
@@ -266,7 +312,7 @@ def main() -> int:
             print(
                 f"  {item.service:<14}{item.what:<10}{item.format:<8}{verdict:<8}{duration:>9}  {item.note}", flush=True
             )
-    except (CallFailed, OSError) as error:
+    except (CallFailed, HTTPError, OSError) as error:
         print(f"\nThe gateway could not be asked: {error}", file=sys.stderr)
         return 2
     print(f"\n{total - failed} of {total} checks passed.")

@@ -13,7 +13,7 @@ from tests.support.services import Person, ServiceUnderTest
 
 @pytest.fixture(scope="session")
 def servers() -> SessionServers:
-    """PostgreSQL, Redis, RabbitMQ and the mail catcher, started once, with every schema migrated."""
+    """PostgreSQL, Redis, RabbitMQ, mail catcher and object store, started once, with every schema migrated."""
     started = session_servers()
     os.environ.update(started.environment, HEARTGUARD_ENV_FILE=os.devnull)
     from common.migrate import main as migrate

@@ -31,6 +31,7 @@ from ops.native.settings import Runtime
 from ops.native.supervision import Program, Supervisor
 
 READY_TIMEOUT_S = 120
+SERVERS = ("postgresql", "redis", "rabbitmq", "mail", "storage")  # all but epmd, which outlives its broker
 OWNER_MARK = "heartguard-state"  # a file in the state folder: without it nothing there is ever deleted
 
 
@@ -150,6 +151,7 @@ def check_ports(runtime: Runtime) -> None:
         "epmd": ["RABBITMQ_EPMD_PORT"],
         "rabbitmq": ["RABBITMQ_PORT", "RABBITMQ_DISTRIBUTION_PORT"],
         "mail": ["SMTP_PORT"],
+        "storage": ["STORAGE_PORT"],
     }
     for server in runtime.servers:
         wanted |= {name: runtime.ports[name] for name in names[server.name]}
@@ -178,7 +180,7 @@ def start_servers(supervisor: Supervisor, runtime: Runtime) -> None:
     if not runtime.servers:
         return
     with Progress("Servers") as progress:
-        for stage in (["epmd"], ["postgresql", "redis", "rabbitmq", "mail"]):
+        for stage in (["epmd"], SERVERS):
             states = supervisor.states()
             chosen = [server for server in runtime.servers if server.name in stage]
             for server in chosen:
@@ -297,7 +299,7 @@ def stop(*, purge: bool) -> None:
         say("Stopped." if running else "Nothing was running.")
         if purge:
             shutil.rmtree(state)
-            say(f"Deleted {state}: databases, queues, e-mails, logs. {settings.env_file()} stays.")
+            say(f"Deleted {state}: databases, queues, e-mails, files, logs. {settings.env_file()} stays.")
         elif running:
             say(f"The data stays in {state}.")
 
@@ -310,7 +312,7 @@ def stop_all(supervisor: Supervisor, state: Path) -> None:
             ("Gateway", ["gateway"]),
             ("Services", [name for name in names if name.endswith("-web")]),
             ("Workers", [name for name in names if name.endswith("-worker")]),
-            ("Servers", [name for name in names if name in ("postgresql", "redis", "rabbitmq", "mail")]),
+            ("Servers", [name for name in names if name in SERVERS]),
             ("Port mapper", ["epmd"]),
         )
         for label, chosen in stages:
@@ -326,7 +328,7 @@ def stop_all(supervisor: Supervisor, state: Path) -> None:
 
 def end_orphans(state: Path) -> None:
     """End every process that carries our mark: applications before the servers they use."""
-    servers = {"postgresql", "redis", "rabbitmq", "epmd", ""}
+    servers = {*SERVERS, "epmd", ""}
     found = processes.started_from(state)
     processes.end([process for process in found if processes.program_of(process) not in servers])
     processes.end(processes.started_from(state), timeout=40)

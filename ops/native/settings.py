@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 from dotenv import dotenv_values
 
 from common.config import SERVICE_PORTS, SERVICES
-from ops.native.servers import LOOPBACK, ROOT, MailCatcher, PostgreSQL, RabbitMQ, Redis, Server
+from ops.native.servers import LOOPBACK, ROOT, MailCatcher, ObjectStore, PostgreSQL, RabbitMQ, Redis, Server
 
 EXAMPLE = ROOT / ".env.example"
 PORT_DEFAULTS = {
@@ -24,6 +24,7 @@ PORT_DEFAULTS = {
     "RABBITMQ_DISTRIBUTION_PORT": 15671,
     "RABBITMQ_EPMD_PORT": 15669,
     "SMTP_PORT": 11025,
+    "STORAGE_PORT": 14443,
 }
 PASSWORDS = (
     "POSTGRES_PASSWORD",
@@ -183,6 +184,10 @@ def load(path: Path, state: Path) -> Runtime:
         mail = MailCatcher(state / "mail", ports["SMTP_PORT"])
         servers.append(mail)
         addresses |= {"SMTP_HOST": LOOPBACK, "SMTP_PORT": str(mail.port)}
+    if "GCS_BUCKET" not in variables:
+        storage = ObjectStore(state / "storage", ports["STORAGE_PORT"])
+        servers.append(storage)
+        addresses |= {"GCS_BUCKET": storage.bucket, "GCS_ENDPOINT": storage.url, "GCS_PUBLIC_ENDPOINT": storage.url}
 
     environment = {
         **os.environ,

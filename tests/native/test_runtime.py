@@ -15,12 +15,14 @@ from pathlib import Path
 import psutil
 import pytest
 import redis
+from dotenv import dotenv_values
 
 from ops.native import processes, runtime
 from ops.native.servers import LOOPBACK, ROOT, free_ports
 from ops.native.settings import PORT_DEFAULTS, load, make_env
 
-SERVERS = {"postgresql", "redis", "epmd", "rabbitmq", "mail"}
+SERVERS = {"postgresql", "redis", "epmd", "rabbitmq", "mail", "storage"}
+PASSED_ON = {"PATH", "HOME", "LANG", "TMPDIR"}  # other variables of a test run name the servers of its session
 
 
 @dataclass(frozen=True)
@@ -47,10 +49,8 @@ class Suite:
         return {processes.program_of(process): process for process in sorted(found, key=lambda item: -item.pid)}
 
     def redis(self) -> redis.Redis:
-        variables = load(self.checkout / ".env", self.state).variables
-        return redis.Redis(
-            host=LOOPBACK, port=int(self.environment["REDIS_PORT"]), password=variables["REDIS_PASSWORD"]
-        )
+        password = dotenv_values(self.checkout / ".env")["REDIS_PASSWORD"]
+        return redis.Redis(host=LOOPBACK, port=int(self.environment["REDIS_PORT"]), password=password)
 
 
 @pytest.fixture
@@ -60,7 +60,9 @@ def suite(folder: Path) -> Iterator[Suite]:
         shutil.copytree(ROOT / part, checkout / part, ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copy(ROOT / ".env.example", checkout)
     ports = zip(PORT_DEFAULTS, map(str, free_ports(len(PORT_DEFAULTS))), strict=True)
-    made = Suite(checkout, folder / "state", {**os.environ, **dict(ports), "HEARTGUARD_STATE": str(folder / "state")})
+    environment = {name: os.environ[name] for name in PASSED_ON & os.environ.keys()}
+    environment |= {**dict(ports), "HEARTGUARD_STATE": str(folder / "state")}
+    made = Suite(checkout, folder / "state", environment)
     yield made
     made("stop")
     assert made.programs() == {}

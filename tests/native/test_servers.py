@@ -14,10 +14,13 @@ import psutil
 import psycopg2
 import pytest
 import redis as redis_client
+from google.auth.credentials import AnonymousCredentials
+from google.cloud import storage
 
 from ops.native.servers import (
     LOOPBACK,
     MailCatcher,
+    ObjectStore,
     PostgreSQL,
     RabbitMQ,
     Redis,
@@ -180,6 +183,24 @@ def test_mail_catcher_keeps_messages_through_a_crash(folder: Path, running: list
     (message,) = server.messages()
     assert (message["Subject"], message["X-Envelope-To"]) == ("Alarma", "to@x")
     assert message.get_content().strip() == "Arritmia, nivel alto"
+    assert listening_addresses(server) == {LOOPBACK}
+
+    members = family(server)
+    server.stop()
+    assert_gone(members, server.port)
+
+
+def test_object_store_keeps_files_through_a_crash(folder: Path, running: list[Server]) -> None:
+    server = ObjectStore(folder / "storage", free_ports(1)[0])
+    running.append(server)
+    server.start(tied=True)
+    options = {"api_endpoint": server.url}
+    with storage.Client(project="test", credentials=AnonymousCredentials(), client_options=options) as client:
+        client.create_bucket(server.bucket).blob("scan").upload_from_string(b"bytes", content_type="image/png")
+        server.kill()
+        server.start(tied=True)
+        kept = client.bucket(server.bucket).get_blob("scan", retry=None)
+        assert (kept.content_type, kept.download_as_bytes(retry=None)) == ("image/png", b"bytes")
     assert listening_addresses(server) == {LOOPBACK}
 
     members = family(server)

@@ -57,7 +57,7 @@ def test_the_example_documents_every_port_and_password_once() -> None:
 
 def test_a_fresh_file_is_complete(env: Path, tmp_path: Path) -> None:
     runtime = load(env, tmp_path / "state")
-    assert [server.name for server in runtime.servers] == ["postgresql", "redis", "epmd", "rabbitmq", "mail"]
+    assert [server.name for server in runtime.servers] == ["postgresql", "redis", "epmd", "rabbitmq", "mail", "storage"]
     assert runtime.environment["REDIS_URL"].startswith("redis://:")
 
 
@@ -107,8 +107,10 @@ def test_servers_that_the_file_names_are_used_instead_of_ours(env: Path, tmp_pat
     change(env, "REDIS_URL", "rediss://redis.example.org/0")
     change(env, "RABBITMQ_URL", "amqps://rabbit.example.org/%2F")
     change(env, "SMTP_HOST", "smtp.example.org")
+    change(env, "GCS_BUCKET", "clinic-media")
     runtime = load(env, tmp_path / "state")
     assert runtime.servers == ()
     assert runtime.environment["DATABASE_HOST"] == "db.example.org"
     assert runtime.environment["DATABASE_PORT"] == "5432"
     assert runtime.environment["RABBITMQ_URL"] == "amqps://rabbit.example.org/%2F"
+    assert runtime.environment["GCS_BUCKET"] == "clinic-media"

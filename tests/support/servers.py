@@ -1,4 +1,4 @@
-"""Real PostgreSQL, Redis, RabbitMQ and mail catcher for a test session, on private ports in a temporary folder."""
+"""Real PostgreSQL, Redis, RabbitMQ, mail catcher and object store for a test session, in a temporary folder."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from common.config import SERVICES
-from ops.native.servers import LOOPBACK, ROOT, MailCatcher, PostgreSQL, RabbitMQ, Redis, free_ports
+from ops.native.servers import LOOPBACK, ROOT, MailCatcher, ObjectStore, PostgreSQL, RabbitMQ, Redis, free_ports
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,7 @@ def session_servers() -> SessionServers:
     """Start the servers at the first call, with schemas and roles made; they end with this process."""
     folder = Path(tempfile.mkdtemp(prefix="heartguard-tests-"))
     folder.chmod(0o711)  # the servers' accounts pass through it
-    ports = iter(free_ports(6))
+    ports = iter(free_ports(7))
     postgres = PostgreSQL(folder / "postgresql", next(ports), secrets.token_urlsafe(), durable=False)
     redis = Redis(folder / "redis", next(ports), secrets.token_urlsafe())
     rabbitmq = RabbitMQ(
@@ -41,7 +41,8 @@ def session_servers() -> SessionServers:
         epmd_port=next(ports),
     )
     mail = MailCatcher(folder / "mail", next(ports))
-    servers = (rabbitmq, postgres, redis, mail)
+    storage = ObjectStore(folder / "storage", next(ports))
+    servers = (rabbitmq, postgres, redis, mail, storage)
 
     def end() -> None:
         for server in servers:
@@ -64,6 +65,8 @@ def session_servers() -> SessionServers:
         "SMTP_HOST": LOOPBACK,
         "SMTP_PORT": str(mail.port),
         "SMTP_FROM": "alertas@heartguard.test",
+        "GCS_BUCKET": storage.bucket,
+        "GCS_ENDPOINT": storage.url,
         "JWT_SIGNING_KEYS": f"test:{secrets.token_urlsafe(32)}",
         "INTERNAL_SIGNING_KEYS": f"internal:{secrets.token_urlsafe(32)}",
         "AUTH_SECRET_KEYS": f"test:{secrets.token_urlsafe(32)}",
