@@ -136,7 +136,14 @@ def enrol_second_factor(database, caller, hasher, vault, body):
     return credentials.with_own_password(database, caller, hasher, vault, body["password"], enrol)
 
 
-@api.post("/auth/totp/confirm", permission=AUTHENTICATED, body=CodeIn, returns=RecoveryCodesOut, tenancy=Tenancy.ALL)
+@api.post(
+    "/auth/totp/confirm",
+    permission=AUTHENTICATED,
+    body=CodeIn,
+    returns=RecoveryCodesOut,
+    tenancy=Tenancy.ALL,
+    secret=True,
+)
 def confirm_second_factor(session, caller, vault, body):
     """Switch the second factor on with a first code."""
     user = queries.get_self(session, caller, lock=True)

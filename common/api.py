@@ -25,7 +25,7 @@ from uuid import UUID
 from flask import Response, current_app, g, request
 from marshmallow import ValidationError
 
-from common import responses, serialization
+from common import idempotency, responses, serialization
 from common.auth import ANONYMOUS, AUDIENCE, INTERNAL_AUDIENCE, Caller
 from common.config import Settings
 from common.database import ALL_ORGANIZATIONS, Scope
@@ -82,7 +82,7 @@ class Redirect:
     location: str
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Endpoint:
     """One declaration: where, who may, what goes in and out."""
 
@@ -90,17 +90,32 @@ class Endpoint:
     path: str
     view: Callable[..., Any]
     permission: Permission | Door
-    body: type[Schema] | None
-    query: type[Schema] | None
-    returns: type[Schema] | PageOf | type[Raw] | type[Redirect] | None
-    creates: str | None
-    tenancy: Tenancy
     rate_class: str
-    max_body: int | None
-    stream: bool
+    body: type[Schema] | None = None
+    query: type[Schema] | None = None
+    returns: type[Schema] | PageOf | type[Raw] | type[Redirect] | None = None
+    creates: str | None = None
+    tenancy: Tenancy = Tenancy.ORGANIZATION
+    max_body: int | None = None
+    stream: bool = False
     """The gateway passes bodies on as they come, and waits as long as a transfer may take."""
-    proxied: bool
+    proxied: bool = True
     """False where the service answers itself but the gateway does not let through."""
+    secret: bool = False
+    """The answer holds a secret: it is never kept for an Idempotency-Key."""
+    repeatable: bool = False
+    """Doing it twice is doing it once, without any key."""
+
+    @property
+    def keeps_answer(self) -> bool:
+        """True where an Idempotency-Key is honoured: in the transaction of the effect, for somebody known."""
+        known = self.permission is not PUBLIC
+        return self.method == "POST" and known and "session" in self.wants and not self.secret
+
+    @property
+    def may_be_repeated(self) -> bool:
+        """True where the gateway may send a request again whose answer got lost (a POST only with its key)."""
+        return self.method == "GET" or self.repeatable or self.keeps_answer
 
     @property
     def name(self) -> str:
@@ -163,44 +178,16 @@ class Api:
         self.endpoints: list[Endpoint] = []
 
     def _declare(
-        self,
-        method: str,
-        path: str,
-        *,
-        permission: Permission | Door,
-        body: type[Schema] | None = None,
-        query: type[Schema] | None = None,
-        returns: type[Schema] | PageOf | type[Raw] | type[Redirect] | None = None,
-        creates: str | None = None,
-        tenancy: Tenancy = Tenancy.ORGANIZATION,
-        rate_class: str | None = None,
-        max_body: int | None = None,
-        stream: bool = False,
-        proxied: bool = True,
+        self, method: str, path: str, *, permission: Permission | Door, **declaration: Any
     ) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
         if not isinstance(permission, Permission | Door):
             raise TypeError(f"{method} {path}: permission must be a Permission, PUBLIC, AUTHENTICATED or INTERNAL")
+        declaration.setdefault("rate_class", "read" if method == "GET" else "write")
 
         def declare(view: Callable[..., Any]) -> Callable[..., Any]:
             if not view.__doc__:
                 raise TypeError(f"{view.__name__}: the docstring is the operation's summary; write one")
-            self.endpoints.append(
-                Endpoint(
-                    method,
-                    path,
-                    view,
-                    permission,
-                    body,
-                    query,
-                    returns,
-                    creates,
-                    tenancy,
-                    rate_class or ("read" if method == "GET" else "write"),
-                    max_body,
-                    stream,
-                    proxied,
-                )
-            )
+            self.endpoints.append(Endpoint(method=method, path=path, view=view, permission=permission, **declaration))
             return view
 
         return declare
@@ -248,7 +235,15 @@ def handler_of(endpoint: Endpoint) -> Callable[..., Response]:
         if "session" not in endpoint.wants:
             return _respond(endpoint, _call(endpoint, available), media_type)
         with service.database.transaction(_reach(endpoint, caller)) as session:
+            attempt = None
+            if endpoint.keeps_answer and idempotency.HEADER in request.headers:
+                attempt = idempotency.Attempt(session, caller, request, g.get("raw_body", b""))
+                replayed = attempt.replay()
+                if replayed is not None:
+                    return replayed
             answer = _respond(endpoint, _call(endpoint, available | {"session": session}), media_type)
+            if attempt is not None:
+                attempt.keep(answer)
         return answer
 
     handle.__name__ = endpoint.name
@@ -342,7 +337,7 @@ def _query(schema: Schema) -> Any:
 
 def _body(endpoint: Endpoint) -> Any:
     assert endpoint.body_schema is not None
-    raw = read_body(endpoint.max_body or current_app.config["MAX_CONTENT_LENGTH"])
+    raw = g.raw_body = read_body(endpoint.max_body or current_app.config["MAX_CONTENT_LENGTH"])
     kind = request.mimetype
     if kind == serialization.JSON:
         return serialization.parse_json(raw)

@@ -33,7 +33,7 @@ from common.messaging import (
     retry_queue,
 )
 from common.observability import MESSAGES
-from common.outbox import processed_messages
+from common.tables import processed_messages
 
 log = structlog.get_logger()
 

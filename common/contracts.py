@@ -80,6 +80,7 @@ def route_table() -> list[dict[str, Any]]:
             "rate_class": endpoint.rate_class,
             "max_body": endpoint.max_body,
             "stream": endpoint.stream,
+            "repeatable": endpoint.may_be_repeated,
             "types": endpoint.parameters,
         }
         for service in built_services()

@@ -10,8 +10,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 import structlog
-from sqlalchemy import BigInteger, Column, DateTime, Identity, LargeBinary, MetaData, Table, Text, Uuid, text
-from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy import text
 from sqlalchemy.orm import Session
 
 from common.auth import Caller
@@ -20,33 +19,12 @@ from common.events import AuditLog, Event, wrap
 from common.failpoints import failpoint
 from common.observability import OUTBOX_AGE, PUBLISHED
 from common.publishing import Message, Publisher
+from common.tables import outbox
 
 log = structlog.get_logger()
 
 BATCH = 100
 WAKE = "outbox"
-
-tables = MetaData()
-outbox = Table(
-    "outbox",
-    tables,
-    Column("id", BigInteger, Identity(), primary_key=True),
-    Column("message_id", Uuid, nullable=False, unique=True),
-    Column("exchange", Text, nullable=False),
-    Column("routing_key", Text, nullable=False),
-    Column("type", Text, nullable=False),
-    Column("headers", JSONB, nullable=False),
-    Column("body", LargeBinary, nullable=False),
-    Column("created_at", DateTime(timezone=True), nullable=False, server_default=text("now()")),
-    Column("not_before", DateTime(timezone=True), nullable=False, server_default=text("now()")),
-)
-processed_messages = Table(
-    "processed_messages",
-    tables,
-    Column("consumer", Text, primary_key=True),
-    Column("message_id", Uuid, primary_key=True),
-    Column("processed_at", DateTime(timezone=True), nullable=False, server_default=text("now()"), index=True),
-)
 
 
 def record(

@@ -19,7 +19,7 @@ from typing import Any
 
 import structlog
 
-from common import consuming, messaging, observability, outbox, publishing, tasks
+from common import consuming, idempotency, messaging, observability, outbox, publishing, tasks
 from common.config import package_of
 from common.database import Database
 from common.factory import resources_of
@@ -27,7 +27,7 @@ from common.factory import resources_of
 log = structlog.get_logger()
 
 RELAY_POLL_S = 2.0
-DAY_S = 24 * 3600.0
+HOUR_S, DAY_S = 3600.0, 24 * 3600.0
 EXIT_AFTER_FAILURE = 70
 
 
@@ -47,7 +47,7 @@ class Worker:
         queues: dict[str, list[messaging.Consumer]] = defaultdict(list)
         for item in messaging.registry:
             queues[item.queue].append(item)
-        threads = len(queues) + len(tasks.registry) + 2
+        threads = len(queues) + len(tasks.registry) + 3
         self.database = Database(settings, pool_size=threads, worker=True)
         resources = resources_of(package, settings, self.database)
         publisher = publishing.Publisher(settings.rabbitmq_url)
@@ -55,6 +55,7 @@ class Worker:
         chosen = [
             tasks.Task(outbox.WAKE, RELAY_POLL_S, lambda: outbox.relay(self.database, publisher)),
             tasks.Task("inbox", DAY_S, lambda: consuming.forget_processed(self.database)),
+            tasks.Task("answers", HOUR_S, lambda: idempotency.forget_answers(self.database)),
         ]
         for task in (*chosen, *tasks.registry):
             call = _with_resources(task.run, resources)

@@ -35,6 +35,7 @@ class Route:
     types: Mapping[str, str]
     max_body: int | None = None
     stream: bool = False
+    repeatable: bool = False
 
     @property
     def is_public(self) -> bool:

@@ -177,7 +177,7 @@ class Proxy:
         method = environ["REQUEST_METHOD"]
         query = environ.get("QUERY_STRING")
         headers = self._headers(environ, address, request_id)
-        repeatable = method in READS or (method == "POST" and bool(environ.get("HTTP_IDEMPOTENCY_KEY")))
+        repeatable = route.repeatable and (method in READS or bool(environ.get("HTTP_IDEMPOTENCY_KEY")))
         length = _declared_length(environ, method, route.max_body or self._settings.max_content_length)
         body: bytes | Callable[[int], bytes | int] | None = None
         if length and route.stream:

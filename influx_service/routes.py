@@ -24,6 +24,7 @@ WRITE = {
     "body": WriteIn,
     "returns": WrittenOut,
     "rate_class": "ingest",
+    "repeatable": True,
     "max_body": MAX_BODY,
 }
 READ = {"permission": P.TIMESERIES_READ, "returns": SeriesOut, "rate_class": "read"}

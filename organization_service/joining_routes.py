@@ -61,6 +61,7 @@ def remove_role(session, caller, organization_id, role_id):
     body=InvitationIn,
     returns=NewInvitationOut,
     creates="/organizations/{organization_id}/invitations/{id}",
+    secret=True,
     **WRITE,
 )
 def invite(session, caller, organization_id, body):

@@ -6,7 +6,7 @@ from typing import Any
 
 from alembic import op
 
-from common.outbox import tables
+from common.tables import tables
 
 ORGANIZATION_IS_CALLERS = (
     "org_id = nullif(nullif(current_setting('app.org_id', true), ''), 'all')::uuid"
@@ -15,7 +15,7 @@ ORGANIZATION_IS_CALLERS = (
 
 
 def create_message_tables() -> None:
-    """Create `outbox` and `processed_messages`; the first line of a service's first migration."""
+    """Create the tables of common.tables; the first line of a service's first migration."""
     tables.create_all(op.get_bind())
 
 

@@ -2,7 +2,7 @@
 
 from alembic import context
 
-from common.outbox import tables
+from common.tables import tables
 
 attributes = context.config.attributes
 context.configure(

@@ -13,7 +13,7 @@ from sqlalchemy import text
 from common.config import SERVICES
 from common.database import ALL_ORGANIZATIONS, Database, UnauditedWriteError
 from common.migrate import MigrationSettings, connect, folder_of, metadata_of
-from common.outbox import tables
+from common.tables import tables
 
 OWNING = [name for name in SERVICES if folder_of(name).exists()]
 WITHOUT_ORGANIZATION: set[str] = set()

@@ -22,11 +22,13 @@ from typing import Any
 import jwt
 import redis
 
+from common.config import SERVICES
 from common.revocation import Revocations
 from ops.native.servers import Redis, free_ports
 
 ROOT = Path(__file__).resolve().parents[2]
 KEY, INTERNAL_KEY = secrets.token_hex(32), secrets.token_hex(32)
+NOBODY = "http://127.0.0.1:9"  # the discard port
 ORIGIN = "https://admin.example.org"
 PATIENT = "/patients/0198b7a2-5c1e-7c44-9a51-3d2f4b6a7c88"
 USER = "0198b7a2-0000-7000-8000-000000000001"
@@ -35,6 +37,7 @@ USER = "0198b7a2-0000-7000-8000-000000000001"
 def _route(service: str, method: str, path: str, permission: str, rate_class: str, **more: Any) -> dict[str, Any]:
     types = {"patient_id": "uuid", "alert_id": "uuid"}
     defaults = {"max_body": None, "types": {name: kind for name, kind in types.items() if f"{{{name}}}" in path}}
+    defaults["repeatable"] = method in ("GET", "POST") and permission != "PUBLIC"
     fixed = {"service": service, "method": method, "path": path, "permission": permission, "rate_class": rate_class}
     return fixed | defaults | more
 
@@ -183,6 +186,7 @@ def environment(folder: Path, redis_url: str, services: dict[str, int], **more: 
         "INTERNAL_SIGNING_KEYS": f"internal:{INTERNAL_KEY}",
         "GATEWAY_ROUTES_FILE": str(routes),
         "CORS_ALLOWED_ORIGINS": ORIGIN,
+        **{f"{name.upper()}_URL": NOBODY for name in SERVICES},  # a suite may run on this machine
         **{f"{name.upper()}_URL": f"http://127.0.0.1:{port}" for name, port in services.items()},
         **more,
     }
