@@ -1,8 +1,9 @@
-"""A mail server that keeps what it gets: one `.eml` file a message, the newest 500."""
+"""A mail server that keeps what it gets: one `.eml` file a message, the newest 500 unless told otherwise."""
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import email
 import email.policy
 import itertools
@@ -10,6 +11,7 @@ import os
 import signal
 import sys
 import time
+from collections import deque
 from email.message import EmailMessage
 from pathlib import Path
 
@@ -22,9 +24,11 @@ LARGEST_BYTES = 1024 * 1024
 class Keeper:
     """Writes each accepted message; a reader never sees half of one."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, keep: int) -> None:
         self.folder = folder
         self.numbers = itertools.count()
+        self.keep = keep
+        self.kept = deque(sorted(folder.glob("*.eml")))
 
     async def handle_DATA(self, server: SMTP, session: Session, envelope: Envelope) -> str:
         recipients = ", ".join(envelope.rcpt_tos)
@@ -33,27 +37,29 @@ class Keeper:
         part = path.with_suffix(".part")
         part.write_bytes(head.encode() + (envelope.original_content or b""))
         part.rename(path)
-        for old in sorted(self.folder.glob("*.eml"))[:-KEEP]:
-            old.unlink()
+        self.kept.append(path)
+        while len(self.kept) > self.keep:
+            self.kept.popleft().unlink(missing_ok=True)
         return "250 OK kept"
 
 
 def read(folder: Path) -> list[EmailMessage]:
     """The kept messages, oldest first."""
-    return [
-        email.message_from_bytes(path.read_bytes(), policy=email.policy.default)
-        for path in sorted(folder.glob("*.eml"))
-    ]
+    messages = []
+    for path in sorted(folder.glob("*.eml")):
+        with contextlib.suppress(FileNotFoundError):  # made room for a newer one meanwhile
+            messages.append(email.message_from_bytes(path.read_bytes(), policy=email.policy.default))
+    return messages
 
 
-async def serve(port: int, folder: Path) -> None:
+async def serve(port: int, folder: Path, keep: int) -> None:
     """Accept messages on loopback until SIGTERM."""
     os.umask(0o077)
     folder.mkdir(parents=True, exist_ok=True)
     loop = asyncio.get_running_loop()
     stopped = asyncio.Event()
     loop.add_signal_handler(signal.SIGTERM, stopped.set)
-    keeper = Keeper(folder)
+    keeper = Keeper(folder, keep)
     server = await loop.create_server(
         lambda: SMTP(keeper, hostname="localhost", data_size_limit=LARGEST_BYTES, timeout=30), "127.0.0.1", port
     )
@@ -62,4 +68,4 @@ async def serve(port: int, folder: Path) -> None:
 
 
 if __name__ == "__main__":
-    asyncio.run(serve(int(sys.argv[1]), Path(sys.argv[2])))
+    asyncio.run(serve(int(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3])))

@@ -514,6 +514,10 @@ class MailCatcher(Server):
 
     name = "mail"
 
+    def __init__(self, folder: Path, port: int, keep: int = mail.KEEP) -> None:
+        super().__init__(folder, port)
+        self.keep = keep
+
     @property
     def messages_folder(self) -> Path:
         return self.folder / "messages"
@@ -523,7 +527,7 @@ class MailCatcher(Server):
         return f"smtp://{LOOPBACK}:{self.port}"
 
     def command(self) -> list[str]:
-        return [sys.executable, "-m", "ops.native.mail", str(self.port), str(self.messages_folder)]
+        return [sys.executable, "-m", "ops.native.mail", str(self.port), str(self.messages_folder), str(self.keep)]
 
     def environment(self) -> dict[str, str]:
         return {**super().environment(), "PYTHONPATH": str(ROOT)}

@@ -40,7 +40,7 @@ def session_servers() -> SessionServers:
         distribution_port=next(ports),
         epmd_port=next(ports),
     )
-    mail = MailCatcher(folder / "mail", next(ports))
+    mail = MailCatcher(folder / "mail", next(ports), keep=50_000)
     storage = ObjectStore(folder / "storage", next(ports))
     servers = (rabbitmq, postgres, redis, mail, storage)
 
