@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -38,6 +39,7 @@ class Suite:
         self._running: dict[str, subprocess.Popen[bytes]] = {}
         self._commands: dict[str, tuple[list[str], dict[str, str]]] = {}
         self.kills = 0
+        self.killed: Counter[str] = Counter()
 
     def start_web(self, *names: str) -> None:
         """gunicorn of each service, and granian for the gateway; returns when all are ready."""
@@ -69,6 +71,7 @@ class Suite:
                 continue
             assert process.returncode == -signal.SIGKILL, f"{name} ended by itself: {self.last_words(name)}"
             self.kills += 1
+            self.killed[name] += 1
             command, extra = self._commands[name]
             if self.kills >= most_kills:
                 extra = {**extra, "HEARTGUARD_FAILPOINTS": ""}
@@ -80,6 +83,7 @@ class Suite:
         for name, (command, extra) in list(self._commands.items()):
             if extra.get("HEARTGUARD_FAILPOINTS"):
                 self._running[name].kill()
+                self.killed[name] += 1
                 self._running[name].wait()
                 self._launch(name, command, {**extra, "HEARTGUARD_FAILPOINTS": ""})
 
