@@ -15,8 +15,6 @@ from common.errors import NotFound, ValidationFailed
 from common.pagination import Page, paginate
 
 MAX_STEPS = 1000
-_BOUND_ROLES = frozenset({"caregiver", "patient"})
-_WIDE_ROLES = frozenset({"superadmin", "org_admin", "clinician", "org_viewer"})
 
 
 def visible_alerts(caller: Caller) -> Select[Any]:
@@ -25,7 +23,7 @@ def visible_alerts(caller: Caller) -> Select[Any]:
     Care links live in the patient service, so whoever sees patients only through a link sees no alert here.
     """
     statement = select(Alert).where(Alert.org_id == caller.org_id)
-    if caller.roles & _BOUND_ROLES and not caller.roles & _WIDE_ROLES:
+    if caller.sees_linked_patients_only:
         statement = statement.where(false())
     return statement
 

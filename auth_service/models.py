@@ -6,23 +6,17 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import BigInteger, CheckConstraint, ForeignKey, Index, LargeBinary, String, func
+from sqlalchemy import BigInteger, ForeignKey, Index, LargeBinary, String, func
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
-from common.database import Entity, service_base
+from common.database import Entity, one_of, service_base
 
 ACTIVE, BLOCKED, PENDING = USER_STATUSES = ("active", "blocked", "pending")
 PLATFORMS = ("android", "ios", "web")
-SERVICE_STATUSES = ("up", "down", "error", "degraded")
 LANGUAGES = ("es", "en")
 PASSWORD_RESET, PASSWORD_CHANGED = MAIL_KINDS = ("password_reset", "password_changed")
 
 Base = service_base()
-
-
-def one_of(column: str, values: tuple[str, ...]) -> CheckConstraint:
-    """A check that `column` holds one of `values`."""
-    return CheckConstraint(f"{column} IN ({', '.join(repr(value) for value in values)})", name=column)
 
 
 class _Catalogue:

@@ -22,6 +22,8 @@ _REQUIRED = ["exp", "iat", "sub", "aud", "iss", "jti", "typ"]
 _TYPES = {AUDIENCE: "access", INTERNAL_AUDIENCE: "service"}
 _CACHE_SIZE = 10_000
 _MIN_SECRET_BYTES = 32
+_BOUND_ROLES = frozenset({"caregiver", "patient"})
+_STAFF_ROLES = frozenset({"superadmin", "org_admin", "clinician", "org_viewer"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +64,11 @@ class Caller:
             return None if self.is_service else UUID(self.subject)
         except ValueError:
             return None
+
+    @property
+    def sees_linked_patients_only(self) -> bool:
+        """True for a caregiver or patient who is nothing more: a live link decides over each patient."""
+        return bool(self.roles & _BOUND_ROLES) and not self.roles & _STAFF_ROLES
 
     @property
     def is_superadmin(self) -> bool:

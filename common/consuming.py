@@ -18,7 +18,7 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from common.auth import service_caller
-from common.database import ALL_ORGANIZATIONS, Database
+from common.database import ALL_ORGANIZATIONS, Database, is_outage
 from common.errors import Unavailable
 from common.events import Event, decode_envelope
 from common.failpoints import failpoint
@@ -133,7 +133,7 @@ class QueueConsumer:
                 self._put_away(channel, properties, body, dead_letter_queue(self._queue), "invalid")
                 return
             except (DBAPIError, PoolTimeout, Unavailable) as error:
-                if isinstance(error, DBAPIError) and not _is_outage(error):
+                if isinstance(error, DBAPIError) and not is_outage(error):
                     self._retry(channel, properties, body, error)
                     return
                 # Nothing is wrong with the message: hold it, unacknowledged and uncounted, until what it needs is back.
@@ -220,15 +220,6 @@ def _bind(item: Consumer, resources: dict[str, Any]) -> Callable[..., None]:
 
 def _wanted(item: Consumer, resources: dict[str, Any]) -> dict[str, Any]:
     return {name: resources[name] for name in inspect.signature(item.handler).parameters if name in resources}
-
-
-# PostgreSQL classes: 08 connection, 53 resources, 57 operator intervention, 40 serialisation, 55 lock.
-_OUTAGE_CLASSES = ("08", "53", "57", "40", "55")
-
-
-def _is_outage(error: DBAPIError) -> bool:
-    code = getattr(error.orig, "pgcode", None)
-    return error.connection_invalidated or code is None or str(code).startswith(_OUTAGE_CLASSES)
 
 
 def forget_processed(database: Database, days: int = 7) -> int:

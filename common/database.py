@@ -9,7 +9,8 @@ from enum import Enum
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import URL, MetaData, create_engine, event, func, text
+from sqlalchemy import URL, CheckConstraint, MetaData, create_engine, event, func, text
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import DeclarativeBase, Mapped, ORMExecuteState, Session, declared_attr, mapped_column
 from sqlalchemy.types import DateTime, Uuid
 from uuid6 import uuid7
@@ -49,6 +50,11 @@ class Entity:
     def __mapper_args__(cls) -> dict[str, Any]:
         # Eager: an answer is rendered after the commit where a view opens its transactions itself.
         return {"version_id_col": cls.version, "eager_defaults": True}
+
+
+def one_of(column: str, values: tuple[str, ...]) -> CheckConstraint:
+    """A check that `column` holds one of `values`."""
+    return CheckConstraint(f"{column} IN ({', '.join(repr(value) for value in values)})", name=column)
 
 
 class Scope(Enum):
@@ -135,6 +141,16 @@ def _notice_changes(session: Session, _context: Any, _instances: Any) -> None:
 def _notice_statements(state: ORMExecuteState) -> None:
     if state.is_insert or state.is_update or state.is_delete:
         state.session.info["wrote"] = True
+
+
+# PostgreSQL classes: 08 connection, 53 resources, 57 operator intervention, 40 serialisation, 55 lock.
+_OUTAGE_CLASSES = ("08", "53", "57", "40", "55")
+
+
+def is_outage(error: DBAPIError) -> bool:
+    """True when the database was away or busy and the same statement may succeed later."""
+    code = getattr(error.orig, "pgcode", None)
+    return error.connection_invalidated or code is None or str(code).startswith(_OUTAGE_CLASSES)
 
 
 def notify(session: Session, channel: str) -> None:

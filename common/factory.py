@@ -23,8 +23,6 @@ from common.revocation import Revocations
 log = structlog.get_logger()
 
 Check = Callable[[], None]
-# Statically bounded: a multiple of the largest body any endpoint accepts is still refused by `read_body`.
-_HARD_LIMIT = 64 * 1024 * 1024
 
 
 @dataclass(frozen=True)

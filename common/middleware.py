@@ -14,6 +14,7 @@ from sqlalchemy.orm.exc import StaleDataError
 from werkzeug.exceptions import HTTPException
 
 from common import responses
+from common.database import is_outage
 from common.errors import BY_STATUS, ApiError, Conflict, InternalError, Unavailable
 from common.observability import REQUEST_BYTES, RESPONSE_BYTES
 
@@ -95,7 +96,7 @@ def _answer_error(error: Exception) -> Response:
 
 # PostgreSQL: 23505 unique, 23P01 exclusion; 22 is data the column cannot hold, which validation should have caught.
 _CONFLICTS = frozenset({"23505", "23P01", "23503"})
-_OUTAGE_CLASSES = ("08", "53", "57", "40", "55", "25P03")
+_IDLE_IN_TRANSACTION = "25P03"  # the transaction stood still too long: the request, not the work, is to be repeated
 
 
 def _translate(error: Exception) -> ApiError:
@@ -112,7 +113,7 @@ def _translate(error: Exception) -> ApiError:
     if isinstance(error, PoolTimeout):
         return Unavailable()
     if isinstance(error, DBAPIError):
-        code = getattr(error.orig, "pgcode", None)
-        if error.connection_invalidated or code is None or str(code).startswith(_OUTAGE_CLASSES):
+        idle = getattr(error.orig, "pgcode", None) == _IDLE_IN_TRANSACTION
+        if idle or is_outage(error):
             return Unavailable()
     return InternalError()

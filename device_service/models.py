@@ -11,18 +11,13 @@ from sqlalchemy import ARRAY, CheckConstraint, ForeignKey, Index, Numeric, Strin
 from sqlalchemy.dialects.postgresql import ExcludeConstraint
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
-from common.database import Entity, service_base
+from common.database import Entity, one_of, service_base
 
 SIGNAL_UNITS = {"ECG": "mV", "HR": "bpm", "SpO2": "%", "HRV": "ms", "BP": "mmHg", "TEMP": "°C", "RESP": "/min"}
 """The signal types, each with the unit that a stream has unless it says another."""
 HEALTH_STATUSES = ("up", "down", "error", "degraded")
 
 Base = service_base()
-
-
-def one_of(column: str, values: tuple[str, ...]) -> CheckConstraint:
-    """A check that `column` holds one of `values`."""
-    return CheckConstraint(f"{column} IN ({', '.join(repr(value) for value in values)})", name=column)
 
 
 class DeviceType(Entity, Base):

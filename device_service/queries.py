@@ -21,14 +21,11 @@ from device_service.models import (
     TimeseriesBinding,
 )
 
-_BOUND_ROLES = frozenset({"caregiver", "patient"})
-_WIDE_ROLES = frozenset({"superadmin", "org_admin", "clinician", "org_viewer"})
-
 
 def visible(model: Any, caller: Caller) -> Select[Any]:
     """The rows of the caller's organisation; none for caregivers and patients, whose links are not known here."""
     statement = select(model).where(model.org_id == caller.org_id)
-    bound = caller.roles & _BOUND_ROLES and not caller.roles & _WIDE_ROLES
+    bound = caller.sees_linked_patients_only
     return statement.where(false()) if bound else statement
 
 

@@ -11,7 +11,7 @@ from sqlalchemy import CheckConstraint, ForeignKey, Index, Numeric, String, Uniq
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
-from common.database import Entity, service_base
+from common.database import Entity, one_of, service_base
 
 LEVELS = ("low", "medium", "high", "critical")
 STAGES = ("shadow", "production", "retired")
@@ -21,11 +21,6 @@ CONSCIOUSNESS = ("A", "C", "V", "P", "U")
 
 Base = service_base()
 Score = Numeric(5, 4)
-
-
-def one_of(column: str, values: tuple[str, ...]) -> CheckConstraint:
-    """A check that `column` holds one of `values`."""
-    return CheckConstraint(f"{column} IN ({', '.join(repr(value) for value in values)})", name=column)
 
 
 def change(row: Any, values: dict[str, Any]) -> list[str]:

@@ -22,14 +22,11 @@ from inference_service.models import (
     PatientProfile,
 )
 
-_BOUND_ROLES = frozenset({"caregiver", "patient"})
-_WIDE_ROLES = frozenset({"superadmin", "org_admin", "clinician", "org_viewer"})
-
 
 def visible(row: Any, caller: Caller) -> Select[Any]:
     """The rows of the caller's organisation; none for caregivers and patients, whose links are not known here."""
     statement = select(row).where(row.org_id == caller.org_id)
-    bound = caller.roles & _BOUND_ROLES and not caller.roles & _WIDE_ROLES
+    bound = caller.sees_linked_patients_only
     return statement.where(false()) if bound else statement
 
 

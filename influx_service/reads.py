@@ -35,9 +35,6 @@ LABELS = {
 }
 CHANNELS = {"systolic": "sistólica", "diastolic": "diastólica", "mean": "media"}
 
-_BOUND_ROLES = frozenset({"caregiver", "patient"})
-_WIDE_ROLES = frozenset({"superadmin", "org_admin", "clinician", "org_viewer"})
-
 
 def read_series(
     database: Database,
@@ -121,7 +118,7 @@ def _opened(database: Database, client: InternalClient, caller: Caller, stream_i
     stream = bindings_of(database, client, caller, stream_id)[0]
     if caller.is_service:
         return stream
-    if caller.roles & _BOUND_ROLES and not caller.roles & _WIDE_ROLES:
+    if caller.sees_linked_patients_only:
         _check_link(client, caller, stream.patient_id)
     with database.transaction(caller.org_id) as session:
         record(session, caller, "timeseries.read", f"signal_streams:{stream_id}")

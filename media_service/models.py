@@ -8,7 +8,7 @@ from uuid import UUID
 from sqlalchemy import BigInteger, CheckConstraint, ForeignKey, Index, String, UniqueConstraint
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
-from common.database import Entity, service_base
+from common.database import Entity, one_of, service_base
 
 # No type that a browser would run (SVG, HTML); downloads are attachments besides.
 CONTENT_TYPES = (
@@ -27,11 +27,6 @@ OWNER_KINDS = ("patient", "user", "organization", "alert", "device")
 STATUSES = PENDING, READY = ("pending", "ready")
 
 Base = service_base()
-
-
-def one_of(column: str, values: tuple[str, ...]) -> CheckConstraint:
-    """A check that `column` holds one of `values`."""
-    return CheckConstraint(f"{column} IN ({', '.join(repr(value) for value in values)})", name=column)
 
 
 class MediaTag(Entity, Base):

@@ -13,14 +13,11 @@ from common.errors import NotFound
 from common.pagination import Page, paginate
 from media_service.models import READY, MediaAsset, MediaTag
 
-_BOUND_ROLES = frozenset({"caregiver", "patient"})
-_WIDE_ROLES = frozenset({"superadmin", "org_admin", "clinician", "org_viewer"})
-
 
 def visible_assets(caller: Caller) -> Select[Any]:
     """The organisation's files; caregivers and patients, whose links are not known here, see their own."""
     statement = select(MediaAsset).where(MediaAsset.org_id == caller.org_id, MediaAsset.removed_at.is_(None))
-    if caller.roles & _BOUND_ROLES and not caller.roles & _WIDE_ROLES:
+    if caller.sees_linked_patients_only:
         own = or_(MediaAsset.uploaded_by == caller.user_id, MediaAsset.owner_id == caller.user_id)
         statement = statement.where(own)
     return statement

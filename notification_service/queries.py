@@ -13,9 +13,6 @@ from common.errors import NotFound
 from common.pagination import Page, paginate
 from notification_service.models import AlertDelivery, DeliveryEvent, PushDevice
 
-_BOUND_ROLES = frozenset({"caregiver", "patient"})
-_WIDE_ROLES = frozenset({"superadmin", "org_admin", "clinician", "org_viewer"})
-
 
 def get_push_device(session: Session, caller: Caller, device_id: UUID) -> PushDevice:
     """One device of the caller; raises NotFound."""
@@ -43,7 +40,7 @@ def _own_devices(caller: Caller) -> Select[Any]:
 def visible_deliveries(caller: Caller) -> Select[Any]:
     """The organisation's deliveries; caregivers and patients see those to themselves."""
     statement = select(AlertDelivery).where(AlertDelivery.org_id == caller.org_id)
-    if caller.roles & _BOUND_ROLES and not caller.roles & _WIDE_ROLES:
+    if caller.sees_linked_patients_only:
         statement = statement.where(AlertDelivery.user_id == caller.user_id)
     return statement
 

@@ -15,7 +15,7 @@ import dicttoxml
 import urllib3
 from urllib3.exceptions import ConnectTimeoutError
 
-from ops.client import CallFailed, Client
+from ops.client import CallFailed, Client, wire
 
 ARRIVAL_S = 10.0
 
@@ -167,7 +167,7 @@ class Walk:
 
     def read_influx(self) -> None:
         """Read them back."""
-        span = f"start={_wire(self._start)}&stop={_wire(self._start + timedelta(seconds=1))}"
+        span = f"start={wire(self._start)}&stop={wire(self._start + timedelta(seconds=1))}"
         self._call("GET", f"/timeseries/query?stream_id={self._made['stream']}&{span}")
 
     def read_inference(self) -> None:
@@ -234,10 +234,6 @@ class Walk:
     def remove_patient(self) -> None:
         """Remove the patient."""
         self._call("DELETE", f"/patients/{self._made['patient']}")
-
-
-def _wire(at: datetime) -> str:
-    return at.isoformat().replace("+00:00", "Z")
 
 
 def _send(upload: dict[str, str], content: bytes, gateway: str | None) -> str:

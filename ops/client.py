@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import time
+from datetime import datetime
 from typing import Any
 from uuid import uuid4
 
@@ -72,6 +73,11 @@ class Client:
     def login(self, user: str, password: str) -> None:
         """Go on as this user."""
         self._token = self.post("/auth/login", {"email": user, "password": password})["access_token"]
+
+
+def wire(at: datetime) -> str:
+    """A moment in UTC as the wire has it."""
+    return at.isoformat().replace("+00:00", "Z")
 
 
 def gateway_url(host: str | None = None, port: int | None = None) -> str:

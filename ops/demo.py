@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
-from ops.client import CallFailed, Client, gateway_url, operator
+from ops.client import CallFailed, Client, gateway_url, operator, wire
 from ops.recordings import Recording, UnreadableRecording, read_recording
 
 DEFAULT_RECORDING = Path(__file__).resolve().parent.parent / "tests" / "data" / "mitdb_208_excerpt"
@@ -149,11 +149,6 @@ def wait_for(what: str, look: Any) -> Any:
 def moment(text: str) -> datetime:
     """The moment that a wire time names."""
     return datetime.fromisoformat(text)
-
-
-def wire(at: datetime) -> str:
-    """A moment as the wire has it."""
-    return at.isoformat().replace("+00:00", "Z")
 
 
 def finish(scene: Scene, alert: dict[str, Any]) -> None:

@@ -9,7 +9,7 @@ from uuid import UUID
 from sqlalchemy import CheckConstraint, Computed, ForeignKey, String, UniqueConstraint
 from sqlalchemy.orm import Mapped, mapped_column
 
-from common.database import Entity, service_base
+from common.database import Entity, one_of, service_base
 
 LOCALES = ("es", "en")
 BASE_ROLES = ("org_admin", "clinician", "caregiver", "patient", "org_viewer")
@@ -17,11 +17,6 @@ PATIENT_SCOPES = ("care_team", "organization")
 MIN_RETENTION_DAYS, MAX_RETENTION_DAYS = 30, 36_500
 
 Base = service_base()
-
-
-def one_of(column: str, values: tuple[str, ...]) -> CheckConstraint:
-    """A check that `column` holds one of `values`."""
-    return CheckConstraint(f"{column} IN ({', '.join(repr(value) for value in values)})", name=column)
 
 
 class Changeable:

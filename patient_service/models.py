@@ -6,10 +6,10 @@ from datetime import date, datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import CheckConstraint, ForeignKey, Index, String, UniqueConstraint
+from sqlalchemy import ForeignKey, Index, String, UniqueConstraint
 from sqlalchemy.orm import Mapped, mapped_column
 
-from common.database import Entity, service_base
+from common.database import Entity, one_of, service_base
 
 SEXES = ("M", "F", "O")
 RISK_LEVELS = ("low", "medium", "high")
@@ -17,11 +17,6 @@ TEAM_ROLES = ("doctor", "nurse", "admin", "specialist")
 RELATIONS = ("parent", "spouse", "sibling", "child", "friend")
 
 Base = service_base()
-
-
-def one_of(column: str, values: tuple[str, ...]) -> CheckConstraint:
-    """A check that `column` holds one of `values`."""
-    return CheckConstraint(f"{column} IN ({', '.join(repr(value) for value in values)})", name=column)
 
 
 class Patient(Entity, Base):

@@ -13,9 +13,6 @@ from common.errors import NotFound
 from common.pagination import Page, paginate
 from patient_service.models import CaregiverPatient, CareTeam, CareTeamMember, Patient, PatientCareTeam
 
-_BOUND_ROLES = frozenset({"caregiver", "patient"})
-_WIDE_ROLES = frozenset({"superadmin", "org_admin", "clinician", "org_viewer"})
-
 
 def visible_patients(caller: Caller) -> Select[Any]:
     """The patients of the caller's organisation whom the caller may see.
@@ -23,7 +20,7 @@ def visible_patients(caller: Caller) -> Select[Any]:
     A caregiver or patient sees those to whom a live link binds them; staff see the organisation's patients.
     """
     statement = select(Patient).where(Patient.org_id == caller.org_id)
-    if caller.roles & _BOUND_ROLES and not caller.roles & _WIDE_ROLES:
+    if caller.sees_linked_patients_only:
         linked = exists().where(
             CaregiverPatient.patient_id == Patient.id,
             CaregiverPatient.user_id == caller.user_id,

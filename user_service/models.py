@@ -10,7 +10,7 @@ from zoneinfo import ZoneInfo
 from sqlalchemy import ARRAY, CheckConstraint, Index, String, UniqueConstraint
 from sqlalchemy.orm import Mapped, mapped_column
 
-from common.database import Entity, service_base
+from common.database import Entity, one_of, service_base
 
 LANGUAGES = ("es", "en")
 CHANNELS = ("SMS", "EMAIL", "PUSH", "WEBHOOK")
@@ -18,11 +18,6 @@ PLATFORMS = ("android", "ios", "web")
 LEVELS = ("low", "medium", "high", "critical")
 
 Base = service_base()
-
-
-def one_of(column: str, values: tuple[str, ...]) -> CheckConstraint:
-    """A check that `column` holds one of `values`."""
-    return CheckConstraint(f"{column} IN ({', '.join(repr(value) for value in values)})", name=column)
 
 
 class Changeable:
