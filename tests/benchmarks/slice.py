@@ -22,6 +22,8 @@ from tests.support.services import ServiceUnderTest
 from tests.support.suite import Suite
 from tests.support.ward import (
     ALERT_TYPES,
+    WEB,
+    WORKERS,
     Ward,
     admit,
     arrived,
@@ -31,8 +33,6 @@ from tests.support.ward import (
     write_samples,
 )
 
-WEB = ("auth", "patient", "influx")
-WORKERS = ("device", "influx", "inference", "alert", "notification", "audit")
 SINGLE, MANY = 20, int(os.environ.get("SLICE_ALARMS", "300"))
 
 

@@ -17,6 +17,8 @@ from common.database import ALL_ORGANIZATIONS
 from tests.support.suite import Suite
 from tests.support.ward import (
     ALERT_TYPES,
+    WEB,
+    WORKERS,
     Ward,
     admit,
     arrived,
@@ -26,8 +28,6 @@ from tests.support.ward import (
     write_samples,
 )
 
-WEB = ("auth", "patient", "influx")
-WORKERS = ("device", "influx", "inference", "alert", "notification", "audit")
 FAILPOINTS = ",".join(
     [
         "relay.before_publish=0.02",

@@ -7,17 +7,16 @@ from pathlib import Path
 
 import pytest
 
-from tests.notification_service.desk import Desk, Neighbour
+from tests.notification_service.desk import Desk
 from tests.notification_service.workers import WorkerProcess
+from tests.support.listening import listening
 
 
 @pytest.fixture(scope="session")
-def neighbours(service) -> Iterator[dict[str, Neighbour]]:
+def neighbours(service) -> Iterator[None]:
     """The patient and auth services over HTTP."""
-    started = {name: Neighbour(service(name)) for name in ("patient", "auth")}
-    yield started
-    for neighbour in started.values():
-        neighbour.stop()
+    with listening(service("patient")), listening(service("auth")):
+        yield
 
 
 @pytest.fixture

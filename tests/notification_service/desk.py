@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import importlib
-import os
-import threading
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from email.message import EmailMessage
@@ -12,30 +10,12 @@ from typing import Any
 from uuid import UUID, uuid4
 
 from sqlalchemy import text
-from werkzeug.serving import make_server
 
 from common.factory import resources_of
 from ops.native.servers import MailCatcher
 from tests.support.services import Person, ServiceUnderTest, event_like
 
 OBSERVED = datetime(2026, 3, 1, 12, 0, 5, tzinfo=UTC)
-
-
-class Neighbour:
-    """A real service on a private port, served from a thread."""
-
-    def __init__(self, under_test: ServiceUnderTest) -> None:
-        self.under_test = under_test
-        self._server = make_server("127.0.0.1", 0, under_test.app, threaded=True)
-        self.variable = f"{under_test.name.upper()}_URL"
-        os.environ[self.variable] = f"http://127.0.0.1:{self._server.server_port}"
-        threading.Thread(target=self._server.serve_forever, daemon=True).start()
-
-    def stop(self) -> None:
-        """End the server."""
-        self._server.shutdown()
-        self._server.server_close()
-        os.environ.pop(self.variable, None)
 
 
 @dataclass

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import os
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+import pytest
 from werkzeug.serving import make_server
 
 from tests.support.services import ServiceUnderTest
@@ -19,11 +19,12 @@ def listening(under_test: ServiceUnderTest) -> Iterator[ServiceUnderTest]:
     server = make_server("127.0.0.1", 0, under_test.app, threaded=True)
     thread = threading.Thread(target=server.serve_forever)
     thread.start()
-    os.environ[variable] = f"http://127.0.0.1:{server.server_port}"
     try:
-        yield under_test
+        # Two folders' fixtures may serve one service: the older address comes back when the newer goes.
+        with pytest.MonkeyPatch.context() as environment:
+            environment.setenv(variable, f"http://127.0.0.1:{server.server_port}")
+            yield under_test
     finally:
-        del os.environ[variable]
         server.shutdown()
         thread.join()
         server.server_close()

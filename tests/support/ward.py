@@ -27,6 +27,9 @@ from common.outbox import record
 from tests.support.services import Person, ServiceUnderTest
 from tests.support.suite import Suite
 
+# The processes that an alarm passes through from samples to a mailbox.
+WEB = ("auth", "patient", "influx")
+WORKERS = ("device", "influx", "inference", "alert", "notification", "audit")
 SECONDS = 40
 ALERT_TYPES = ("DESAT", "GENERAL_RISK")
 PATIENCE_S = 1800.0 if os.environ.get("HEARTGUARD_LONG") else 240.0
