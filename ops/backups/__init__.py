@@ -1,0 +1,1 @@
+"""Backups of the whole suite: made while it runs, restored into an empty one."""

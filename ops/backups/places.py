@@ -1,0 +1,212 @@
+"""Where the suite's data is reached: on this machine (native runtime) or in its containers."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+SERVICES = (
+    *("auth", "organization", "user", "patient", "device", "influx"),
+    *("inference", "alert", "notification", "media", "audit"),
+)
+# Who can reach each kind of files in containers: the service whose volume it is.
+KEEPERS = {"timeseries": "influx", "audit-heads": "audit", "storage": "storage"}
+READY_TIMEOUT_S = 60
+
+
+class BackupError(RuntimeError):
+    """A backup could not be made or restored: the message says why and what to do."""
+
+
+@dataclass(frozen=True)
+class Command:
+    """A program to run, with the secrets it needs in its environment and never on its command line."""
+
+    words: list[str]
+    environment: Mapping[str, str] = field(repr=False)
+
+    def start(self, **streams: object) -> subprocess.Popen[bytes]:
+        """Start it at the root of the checkout."""
+        return subprocess.Popen(self.words, cwd=ROOT, env=dict(self.environment), **streams)  # type: ignore[call-overload, no-any-return]
+
+    def output(self, given: bytes = b"") -> bytes:
+        """Run it to its end; raises BackupError with its last words when it fails."""
+        done = subprocess.run(
+            self.words, cwd=ROOT, env=dict(self.environment), input=given, capture_output=True, check=False
+        )
+        if done.returncode:
+            raise BackupError(f"{self.words[0]} failed: {last_words(done.stderr or done.stdout)}")
+        return done.stdout
+
+
+def last_words(output: bytes) -> str:
+    """The end of what a program said."""
+    return "\n".join(output.decode(errors="replace").strip().splitlines()[-8:]) or "it said nothing"
+
+
+class Native:
+    """The native runtime: servers and files that `.env` and the state folder name."""
+
+    kind = "native"
+
+    def __init__(self) -> None:
+        from ops.native import settings
+
+        self.runtime = settings.load(settings.env_file(), settings.state_folder())
+        self.variables = dict(self.runtime.variables)
+        self.env_file = settings.env_file()
+        self.database = self.runtime.environment["DATABASE_NAME"]
+        if not self.variables.get("POSTGRES_PASSWORD"):
+            raise BackupError("POSTGRES_PASSWORD is not set: backup and restore need PostgreSQL's superuser")
+
+    def postgres(self, program: str, *arguments: str) -> Command:
+        """A client program of PostgreSQL as its superuser."""
+        own = self.runtime.server("postgresql") is not None
+        environment = {
+            **self.runtime.environment,
+            "PGHOST": self.runtime.environment["DATABASE_HOST"],
+            "PGPORT": self.runtime.environment["DATABASE_PORT"],
+            "PGUSER": "postgres" if own else self.variables.get("POSTGRES_USER", "postgres"),
+            "PGPASSWORD": self.variables["POSTGRES_PASSWORD"],
+            "PGCONNECT_TIMEOUT": "10",
+        }
+        return Command([self._program(program), *arguments], environment)
+
+    @staticmethod
+    def _program(name: str) -> str:
+        from ops.native.servers import PostgreSQL
+
+        folder = PostgreSQL.programs()
+        if folder is not None and (folder / name).exists():
+            return str(folder / name)
+        return shutil.which(name) or name
+
+    def make_roles(self, database: str) -> None:
+        """The database, its roles and empty schemas."""
+        command = self.postgres("psql")
+        Command(["bash", "ops/postgres/init.sh"], {**command.environment, "DATABASE_NAME": database}).output()
+
+    def python(self, keeper: str, script: str, *arguments: str) -> Command:
+        """A script in the place where the files or the settings of a service are."""
+        return Command([sys.executable, "-c", script, *arguments], self.runtime.environment)
+
+    def keeps(self, kind: str) -> bool:
+        """Whether this suite itself keeps files of this kind."""
+        if kind == "storage":
+            return self.runtime.server("storage") is not None
+        return kind != "timeseries" or "INFLUXDB_URL" not in self.variables
+
+    @contextmanager
+    def quiet(self) -> Iterator[None]:
+        """The suite stopped and held, with PostgreSQL alone running: raises BackupError when it is in use."""
+        from ops.native import packages, runtime
+        from ops.native.servers import ServerError
+        from ops.native.supervision import Supervisor
+
+        state = self.runtime.state
+        try:
+            runtime.claim_state(state)
+            with runtime.locked(state):
+                if Supervisor(state).is_alive():
+                    raise BackupError("the suite is running: ./stop_services.sh first")
+                server = self.runtime.server("postgresql")
+                packages.ensure({"postgresql"} if server else set(), self.runtime.logs / "apt.log")
+                if server is None:
+                    yield
+                    return
+                server.start(tied=True)
+                try:
+                    yield
+                finally:
+                    server.stop()
+        except (runtime.StartError, packages.MissingPackages, ServerError) as error:
+            raise BackupError(str(error)) from error
+
+
+class Containers:
+    """Docker Compose: services and volumes of docker-compose.yml."""
+
+    kind = "docker"
+    env_file = ROOT / ".env"
+
+    def __init__(self) -> None:
+        self.variables = read_env(self.env_file)
+        self.database = self.variables.get("DATABASE_NAME", "heartguard")
+
+    def compose(self, *words: str) -> Command:
+        """One command of Docker Compose."""
+        return Command(["docker", "compose", *words], os.environ)
+
+    def postgres(self, program: str, *arguments: str) -> Command:
+        """A client program inside PostgreSQL's container, through its own socket."""
+        user = self.variables.get("POSTGRES_USER", "postgres")
+        words = ["exec", "-T", "-e", f"PGUSER={user}", "-e", f"PGDATABASE={self.database}", "postgres"]
+        return self.compose(*words, program, *arguments)
+
+    def make_roles(self, database: str) -> None:
+        """The database, its roles and empty schemas; the container's own environment holds the passwords."""
+        words = ["exec", "-T", "-e", f"DATABASE_NAME={database}", "postgres", "bash", "-s"]
+        self.compose(*words).output((ROOT / "ops/postgres/init.sh").read_bytes())
+
+    def python(self, keeper: str, script: str, *arguments: str) -> Command:
+        """A script in a container of the service, in a fresh one where none runs."""
+        if keeper in self._running():
+            return self.compose("exec", "-T", keeper, "python", "-c", script, *arguments)
+        return self.compose("run", "--rm", "-T", "--no-deps", keeper, "python", "-c", script, *arguments)
+
+    def keeps(self, kind: str) -> bool:
+        """Whether this suite itself keeps files of this kind."""
+        if kind == "timeseries":
+            return "INFLUXDB_URL" not in self.variables and "influxdb" not in self._services()
+        return KEEPERS[kind] in self._services()
+
+    def _services(self) -> set[str]:
+        return set(self.compose("config", "--services").output().decode().split())
+
+    def _running(self) -> set[str]:
+        return set(self.compose("ps", "--services", "--status", "running").output().decode().split())
+
+    @contextmanager
+    def quiet(self) -> Iterator[None]:
+        """Every application stopped, PostgreSQL running; raises BackupError when applications run."""
+        if running := {name.removesuffix("-worker") for name in self._running()} & {*SERVICES, "gateway"}:
+            raise BackupError(f"{', '.join(sorted(running))} are running: ./stop_services.sh first")
+        self.compose("up", "-d", "postgres").output()
+        deadline = time.monotonic() + READY_TIMEOUT_S
+        while True:
+            try:
+                self.postgres("pg_isready", "-q").output()
+                break
+            except BackupError:
+                if time.monotonic() > deadline:
+                    raise
+                time.sleep(1)
+        yield
+
+
+def read_env(path: Path) -> dict[str, str]:
+    """`.env` without the help of a library, which the host of containers may lack."""
+    if not path.exists():
+        raise BackupError(f"{path} is missing: put the suite's .env there (./start_services.sh makes a new one)")
+    pairs = (line.strip().partition("=") for line in path.read_text().splitlines())
+    values = {name: value.strip().strip("'\"") for name, _, value in pairs if name and not name.startswith("#")}
+    return {name: os.environ.get(name, value) for name, value in values.items() if value}
+
+
+def find_place(chosen: str | None) -> Native | Containers:
+    """The place the operator chose; else containers where PostgreSQL's is up, else this machine."""
+    if chosen == "docker":
+        return Containers()
+    if chosen is None and (ROOT / "docker-compose.yml").exists() and shutil.which("docker"):
+        done = subprocess.run(["docker", "compose", "ps", "-q", "postgres"], cwd=ROOT, capture_output=True, check=False)
+        if done.returncode == 0 and done.stdout.strip():
+            return Containers()
+    return Native()

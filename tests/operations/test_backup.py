@@ -1,0 +1,374 @@
+"""Back up, destroy, restore, verify: rows, audit trail, time series, files and the login of before are the same."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import secrets
+import shutil
+import stat
+import subprocess
+import sys
+import tarfile
+import tempfile
+import time
+import urllib.parse
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import urllib3
+from uuid6 import uuid7
+
+from ops.backups import archive, make, restore
+from ops.backups.places import BackupError
+from ops.native import runtime, settings
+from ops.native.servers import ROOT, free_ports
+from ops.native.settings import PORT_DEFAULTS
+from tests.support.suite import Suite
+
+PASSED_ON = {"PATH", "HOME", "LANG", "TMPDIR"}  # other variables of a test run name the servers of its session
+WEB = ("auth", "patient", "influx", "media", "audit")
+FILE = b"%PDF-1.4\n" + bytes(range(256)) * 20
+EMAIL = "admin@heartguard.local"
+
+
+@dataclass
+class House:
+    """A suite of its own: `.env`, state folder, servers, and the services that this test needs."""
+
+    folder: Path
+    environment: dict[str, str] = field(init=False)
+
+    def __post_init__(self) -> None:
+        ports = zip(PORT_DEFAULTS, map(str, free_ports(len(PORT_DEFAULTS))), strict=True)
+        self.environment = {name: os.environ[name] for name in PASSED_ON & os.environ.keys()}
+        self.environment |= {**dict(ports), "HEARTGUARD_STATE": str(self.folder / "state")}
+        self.environment |= {"HEARTGUARD_ENV_FILE": str(self.folder / ".env"), "PYTHONPATH": str(ROOT)}
+        self.environment["PATH"] = f"{Path(sys.executable).parent}:{self.environment['PATH']}"
+        self.environment["BACKUP_FOLDER"] = str(self.folder / "backups")
+
+    @contextmanager
+    def servers(self) -> Iterator[settings.Runtime]:
+        """PostgreSQL, Redis, RabbitMQ, mail catcher and object store, schemas and queues."""
+        with pytest.MonkeyPatch.context() as patch:
+            for name in os.environ:
+                if name not in PASSED_ON:
+                    patch.delenv(name)
+            for name, value in self.environment.items():
+                patch.setenv(name, value)
+            settings.make_env(self.folder / ".env")
+            loaded = settings.load(self.folder / ".env", self.folder / "state")
+        runtime.claim_state(loaded.state)
+        started = [server for server in loaded.servers if server.name != "epmd"]
+        try:
+            for server in started:
+                server.launch(tied=True)
+            for server in started:
+                server.wait_ready()
+            runtime.prepare_database(loaded)
+            runtime.prepare_broker(loaded)
+            yield loaded
+        finally:
+            for server in started:
+                server.stop()
+
+    @contextmanager
+    def services(self, loaded: settings.Runtime, logs: Path, workers: tuple[str, ...] = WEB) -> Iterator[Suite]:
+        """Web processes and workers on these servers."""
+        logs.mkdir(exist_ok=True)
+        servers: Any = SimpleNamespace(environment=dict(loaded.environment))
+        state = {"TIMESERIES_PATH": str(loaded.state / "timeseries/series.db"), "DATABASE_POOL": "2"}
+        suite = Suite(servers, logs, extra=state)
+        try:
+            suite.start_web(*WEB)
+            suite.start_workers(*workers)
+            yield suite
+        finally:
+            suite.stop()
+
+    def run(self, script: str, *arguments: str, **extra: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [ROOT / "ops" / script, *arguments],
+            env={**self.environment, **extra},
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
+        )
+
+
+@pytest.fixture(scope="module")
+def house() -> Iterator[House]:
+    folder = Path(tempfile.mkdtemp(prefix="hg-"))
+    folder.chmod(0o711)
+    yield House(folder)
+    shutil.rmtree(folder)
+
+
+class Client:
+    """Somebody with a token, in front of the services themselves."""
+
+    def __init__(self, suite: Suite, password: str) -> None:
+        self.suite, self.token = suite, ""
+        self.pool = urllib3.PoolManager(retries=False, timeout=15)
+        answer = self.call("auth", "POST", "/auth/login", {"email": EMAIL, "password": password})
+        self.token = answer["data"]["access_token"]
+
+    def call(self, service: str, method: str, path: str, body: Any = None) -> Any:
+        headers = {"Content-Type": "application/json"} | (
+            {"Authorization": f"Bearer {self.token}"} if self.token else {}
+        )
+        data = None if body is None else json.dumps(body).encode()
+        answer = self.pool.request(method, f"{self.suite.url(service)}{path}", body=data, headers=headers)
+        assert answer.status < 300, (path, answer.status, answer.data)
+        return answer.json() if answer.data else None
+
+
+def superuser(loaded: settings.Runtime, statement: str) -> str:
+    postgres = loaded.server("postgresql")
+    assert postgres is not None
+    done = subprocess.run(
+        ["psql", "-XqAt", "-v", "ON_ERROR_STOP=1", "-h", "127.0.0.1", "-p", str(postgres.port), "-U", "postgres"]
+        + ["-d", loaded.environment["DATABASE_NAME"], "-c", statement],
+        env={**os.environ, "PGPASSWORD": postgres.password},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout.strip()
+
+
+def rows_of(loaded: settings.Runtime) -> dict[str, int]:
+    """How many rows each table has, counted one by one."""
+    tables = superuser(
+        loaded,
+        "SELECT format('SELECT %L, count(*) FROM %I.%I', schemaname || '.' || tablename, schemaname, tablename)"
+        " FROM pg_tables WHERE schemaname NOT IN ('pg_catalog', 'information_schema')",
+    ).splitlines()
+    lines = superuser(loaded, " UNION ALL ".join(tables)).splitlines()
+    return {name: int(number) for name, number in (line.split("|") for line in lines)}
+
+
+def await_calm(loaded: settings.Runtime) -> None:
+    """Return when every message has been sent and is in the trail."""
+    patience = time.monotonic() + 30
+    while sum(count for name, count in rows_of(loaded).items() if name.endswith(".outbox")):
+        assert time.monotonic() < patience, "the outboxes do not empty"
+        time.sleep(0.2)
+    time.sleep(1)
+
+
+def fill(loaded: settings.Runtime, client: Client, org: str) -> dict[str, str]:
+    """A patient, a file and samples, each through its service."""
+    patient = client.call(
+        "patient", "POST", f"/patients?org_id={org}", {"name": "Ana", "birthdate": "1950-01-02", "sex": "F"}
+    )["data"]["id"]
+    announced = {"filename": "informe.pdf", "content_type": "application/pdf", "size_bytes": len(FILE)}
+    owner = {"owner_kind": "patient", "owner_id": patient}
+    link = client.call("media", "POST", f"/media/uploads?org_id={org}", {**announced, **owner})["data"]
+    sent = client.pool.request(link["method"], link["url"], body=FILE, headers=link["headers"])
+    assert sent.status == 200, sent.data
+    client.call("media", "POST", f"/media/{link['id']}/complete?org_id={org}")
+    client.call("influx", "POST", f"/timeseries/buckets?org_id={org}", {"name": "heartguard_signals"})
+    stream = str(uuid7())
+    superuser(
+        loaded,
+        "INSERT INTO influx.stream_bindings (id, org_id, stream_id, device_id, patient_id, signal_type,"
+        " channel, unit, sample_rate_hz, bucket, measurement, tags, started_at)"
+        f" VALUES ('{uuid7()}', '{org}', '{stream}', '{uuid7()}', '{patient}', 'SpO2', '', '%', 1,"
+        " 'heartguard_signals', 'spo2', '{}', '2026-01-01T00:00:00Z')",
+    )
+    body = {"stream_id": stream, "started_at": "2026-01-01T00:00:00Z", "values": [97.0, 96.5, 95.0] * 40}
+    client.call("influx", "POST", f"/timeseries/write?org_id={org}", body)
+    return {"patient": patient, "media": link["id"], "stream": stream}
+
+
+def seen(client: Client, org: str, ids: dict[str, str]) -> dict[str, Any]:
+    """What a client gets to see of it."""
+    window = {"stream_id": ids["stream"], "start": "2026-01-01T00:00:00Z", "stop": "2026-01-01T00:02:00Z"}
+    asked = urllib.parse.urlencode({**window, "form": "samples", "org_id": org})
+    headers = {"Authorization": f"Bearer {client.token}"}
+    url = f"{client.suite.url('media')}/media/{ids['media']}/download?org_id={org}"
+    sent_to = client.pool.request("GET", url, headers=headers, redirect=False)
+    file = client.pool.request("GET", sent_to.headers["Location"])
+    return {
+        "patient": client.call("patient", "GET", f"/patients/{ids['patient']}?org_id={org}"),
+        "series": client.call("influx", "GET", f"/timeseries/query?{asked}"),
+        "file": (file.status, file.headers["Content-Type"], file.data),
+    }
+
+
+def test_back_up_destroy_restore_verify(house: House) -> None:
+    key = house.folder / "backup.key"
+    key.write_text(secrets.token_hex(32))
+    sealed = {"BACKUP_KEY_FILE": str(key)}
+    org = str(uuid7())
+    with house.servers() as loaded:
+        password = runtime.first_login(loaded).rpartition(" ")[2]
+        with house.services(loaded, house.folder / "logs") as suite:
+            client = Client(suite, password)
+            ids = fill(loaded, client, org)
+            before = seen(client, org, ids)
+            assert before["file"] == (200, "application/pdf", FILE)
+            running = house.run("backup.sh", "--native", "--with-env", **sealed)
+            assert running.returncode == 0, running.stdout + running.stderr
+            await_calm(loaded)
+        calm = rows_of(loaded)
+        made = house.run("backup.sh", "--native", "--with-env", "--keep", "1", **sealed)
+        assert made.returncode == 0, made.stdout + made.stderr
+        assert "Deleted heartguard-" in made.stdout
+    assert calm["audit.audit_logs"] > 5
+
+    (backup,) = archive.backups(house.folder / "backups")
+    assert all(stat.S_IMODE(path.stat().st_mode) == 0o600 for path in backup.iterdir())
+    assert stat.S_IMODE(backup.stat().st_mode) == 0o700
+    assert all(path.suffix == ".gpg" and b"Ana" not in path.read_bytes() for path in backup.iterdir())
+
+    shutil.rmtree(house.folder / "state")
+    (house.folder / ".env").unlink()
+
+    unreadable = house.run("restore.sh", "--native")
+    assert unreadable.returncode == 1
+    assert "BACKUP_KEY_FILE" in unreadable.stderr
+    restored = house.run("restore.sh", "--native", **sealed)
+    assert restored.returncode == 0, restored.stdout + restored.stderr
+    assert f"audit chain    whole, {calm['audit.audit_logs']} rows" in restored.stdout
+
+    with house.servers() as loaded:
+        assert rows_of(loaded) == calm
+        assert "there is a superadmin" not in runtime.first_login(loaded)  # which says so on its error stream
+        with house.services(loaded, house.folder / "logs", workers=()) as suite:
+            client = Client(suite, password)
+            assert seen(client, org, ids) == before
+            walk = client.call("audit", "GET", "/audit/verify")["data"]
+            assert walk["state"] == "whole"
+            assert walk["last_sequence"] >= calm["audit.audit_logs"]
+
+    again = house.run("restore.sh", "--native", **sealed)
+    assert again.returncode == 1
+    assert "not empty" in again.stderr
+
+
+NOW = datetime(2026, 3, 1, tzinfo=UTC)
+ENTRY = {"rows": {}, "files": {}}
+
+
+def whole(target: Path, when: datetime) -> Path:
+    """A whole backup of one file."""
+    with archive.new_backup(target, when) as folder:
+        (folder / "a.dump").write_bytes(b"rows")
+        files = {"a.dump": {"bytes": 4, "sha256": archive.digest(folder / "a.dump")}}
+        archive.write_text(folder / archive.MANIFEST, json.dumps({**ENTRY, "files": files}), archive.Seal())
+    return archive.backups(target)[-1]
+
+
+def test_old_backups_go_and_the_newest_never_does(tmp_path: Path) -> None:
+    for days in (40, 30, 20, 10):
+        whole(tmp_path, NOW - timedelta(days=days))
+    (tmp_path / "other").mkdir()
+    assert len(archive.expire(tmp_path, 3, None, NOW)) == 1
+    assert len(archive.expire(tmp_path, None, 15, NOW)) == 2
+    assert archive.expire(tmp_path, 1, 1, NOW) == []
+    assert [path.name for path in archive.backups(tmp_path)] == ["heartguard-20260219T000000Z"]
+    assert (tmp_path / "other").exists()
+
+
+def test_a_failed_backup_leaves_nothing_and_costs_no_older_one(house: House, tmp_path: Path) -> None:
+    older = whole(tmp_path, NOW)
+    settings.make_env(house.folder / ".env")
+    failed = house.run("backup.sh", "--native", "--to", str(tmp_path), "--keep", "1")  # no server runs here
+    assert failed.returncode == 1
+    assert "PostgreSQL" in failed.stderr
+    assert [path for path in tmp_path.iterdir() if path.is_dir()] == [older]
+
+
+def test_two_backups_do_not_run_at_once(house: House, tmp_path: Path) -> None:
+    settings.make_env(house.folder / ".env")
+    with archive.only_one(tmp_path):
+        refused = house.run("backup.sh", "--native", "--to", str(tmp_path))
+    assert refused.returncode == 1
+    assert "under way" in refused.stderr
+
+
+def test_a_changed_or_missing_file_is_found(house: House, tmp_path: Path) -> None:
+    backup = whole(tmp_path, NOW)
+    assert house.run("backup.sh", "--list", "--to", str(tmp_path)).returncode == 0
+    (backup / "a.dump").write_bytes(b"r0ws")
+    damaged = house.run("backup.sh", "--list", "--to", str(tmp_path))
+    assert damaged.returncode == 1
+    assert "a.dump" in damaged.stdout
+    (backup / "a.dump").unlink()
+    with pytest.raises(BackupError, match="damaged"):
+        archive.check(backup, archive.manifest_of(backup))
+
+
+def test_what_is_sealed_opens_with_its_key_alone_and_only_unchanged(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    right, wrong, stored = tmp_path / "right", tmp_path / "wrong", tmp_path / "text.gpg"
+    right.write_text(secrets.token_hex(32))
+    wrong.write_text(secrets.token_hex(32))
+    archive.write_text(stored, "secret " * 100, archive.Seal(right))
+    monkeypatch.setenv("BACKUP_KEY_FILE", str(wrong))
+    with pytest.raises(BackupError, match="gpg failed"):
+        archive.read(stored)
+    monkeypatch.setenv("BACKUP_KEY_FILE", str(right))
+    assert archive.read(stored) == b"secret " * 100
+    content = bytearray(stored.read_bytes())
+    content[len(content) // 2] ^= 1
+    stored.write_bytes(content)
+    with pytest.raises(BackupError, match="gpg failed"):
+        archive.read(stored)
+
+
+def test_a_short_key_and_open_secrets_are_refused(house: House, tmp_path: Path) -> None:
+    settings.make_env(house.folder / ".env")
+    (tmp_path / "key").write_text("password")
+    short = house.run("backup.sh", "--native", BACKUP_KEY_FILE=str(tmp_path / "key"))
+    assert (short.returncode, "openssl rand" in short.stderr) == (1, True)
+    bare = house.run("backup.sh", "--native", "--with-env")
+    assert (bare.returncode, "BACKUP_KEY_FILE" in bare.stderr) == (1, True)
+
+
+def test_keys_that_only_the_old_env_had_are_named(capsys: pytest.CaptureFixture[str]) -> None:
+    old = {"AUTH_SECRET_KEYS": f"s1:{secrets.token_hex(20)}", "AUDIT_SIGNING_KEY": f"a1:{secrets.token_hex(20)}"}
+    manifest = {"keys": {name: make.marks(old, name) for name in make.LASTING_KEYS}}
+    assert not any(secret.partition(":")[2] in json.dumps(manifest) for secret in old.values())
+    restore.check_keys(manifest, old, accept=False)
+    rotated = {**old, "AUDIT_SIGNING_KEY": f"a2:{secrets.token_hex(20)},{old['AUDIT_SIGNING_KEY']}"}
+    restore.check_keys(manifest, rotated, accept=False)
+    other = {**old, "AUTH_SECRET_KEYS": f"s1:{secrets.token_hex(20)}"}
+    with pytest.raises(BackupError, match="AUTH_SECRET_KEYS: s1"):
+        restore.check_keys(manifest, other, accept=False)
+    restore.check_keys(manifest, other, accept=True)
+    assert "AUTH_SECRET_KEYS: s1" in capsys.readouterr().out
+
+
+def test_a_backup_of_newer_code_is_refused() -> None:
+    restore.check_migrations({"migrations": {"patient": "0001"}})
+    with pytest.raises(BackupError, match="patient 9999"):
+        restore.check_migrations({"migrations": {"patient": "9999"}})
+
+
+def test_unpacking_writes_nowhere_else(tmp_path: Path) -> None:
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w") as tar:
+        tar.addfile(tarfile.TarInfo("../outside.jsonl"))
+    done = subprocess.run(
+        [sys.executable, ROOT / "ops/backups/volume.py", "unpack", "audit-heads"],
+        env={**os.environ, "AUDIT_HEAD_FOLDER": str(tmp_path / "heads")},
+        input=buffer.getvalue(),
+        capture_output=True,
+        check=False,
+    )
+    assert done.returncode == 1
+    assert not (tmp_path / "outside.jsonl").exists()
+    assert list((tmp_path / "heads").iterdir()) == []
