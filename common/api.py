@@ -17,7 +17,7 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
-from functools import cached_property
+from functools import cached_property, partial
 from ipaddress import ip_address
 from typing import Any
 from uuid import UUID
@@ -25,7 +25,7 @@ from uuid import UUID
 from flask import Response, current_app, g, request
 from marshmallow import ValidationError
 
-from common import idempotency, responses, serialization
+from common import conditional, idempotency, responses, serialization
 from common.auth import ANONYMOUS, AUDIENCE, INTERNAL_AUDIENCE, Caller
 from common.config import Settings
 from common.database import ALL_ORGANIZATIONS, Scope
@@ -34,6 +34,7 @@ from common.errors import (
     InvalidToken,
     NotFound,
     PayloadTooLarge,
+    PreconditionFailed,
     UnparsableBody,
     UnsupportedMediaType,
     ValidationFailed,
@@ -116,6 +117,12 @@ class Endpoint:
     def may_be_repeated(self) -> bool:
         """True where the gateway may send a request again whose answer got lost (a POST only with its key)."""
         return self.method == "GET" or self.repeatable or self.keeps_answer
+
+    @property
+    def reads_one(self) -> bool:
+        """True where one resource is read, which has an ETag. What a query chooses is an answer, not a resource."""
+        one = self.item_schema is not None and not isinstance(self.returns, PageOf)
+        return self.method == "GET" and one and self.query is None
 
     @property
     def name(self) -> str:
@@ -216,8 +223,17 @@ class Api:
 # --- the way of a request ------------------------------------------------------------------------------------------
 
 
-def handler_of(endpoint: Endpoint) -> Callable[..., Response]:
-    """The Flask view of an endpoint: authenticate, authorise, parse, call in a transaction, render."""
+def handler_of(endpoint: Endpoint, resource: Endpoint | None) -> Callable[..., Response]:
+    """The Flask view of an endpoint: authenticate, authorise, parse, call in a transaction, render.
+
+    `resource` is the GET of what it reads, changes or creates. A change that opens its transactions itself must ask
+    for `precondition` and call it there; TypeError at start when it does not.
+    """
+    changed = resource if endpoint.method in conditional.CHANGES else None
+    itself = "session" not in endpoint.wants
+    if changed is not None and itself and "precondition" not in endpoint.wants:
+        raise TypeError(f"{endpoint.name}: call `precondition` in the transaction of the change")
+    tagged = resource is not None and endpoint.returns is resource.returns
 
     def handle(**path: Any) -> Response:
         g.endpoint = endpoint
@@ -231,9 +247,14 @@ def handler_of(endpoint: Endpoint) -> Callable[..., Response]:
         if endpoint.body_schema is not None:
             available["body"] = _load(endpoint.body_schema, _body(endpoint))
         service = current_app.extensions["heartguard"]
-        available |= {name: service.resources[name] for name in endpoint.wants if name in service.resources}
-        if "session" not in endpoint.wants:
-            return _respond(endpoint, _call(endpoint, available), media_type)
+        wanted = endpoint.wants | (changed.wants if changed else frozenset())
+        available |= {name: service.resources[name] for name in wanted if name in service.resources}
+        if changed is not None:
+            available["precondition"] = _precondition(endpoint, changed, caller)
+        elif endpoint.method != "GET" and "If-Match" in request.headers:
+            raise PreconditionFailed  # nothing is read at this path, so no tag can match
+        if itself:
+            return _respond(endpoint, _call(endpoint, available), media_type, tagged)
         with service.database.transaction(_reach(endpoint, caller)) as session:
             attempt = None
             if endpoint.keeps_answer and idempotency.HEADER in request.headers:
@@ -241,13 +262,23 @@ def handler_of(endpoint: Endpoint) -> Callable[..., Response]:
                 replayed = attempt.replay()
                 if replayed is not None:
                     return replayed
-            answer = _respond(endpoint, _call(endpoint, available | {"session": session}), media_type)
+            available["session"] = session
+            if changed is not None:
+                available["precondition"](session, partial(_call, changed, available))
+            answer = _respond(endpoint, _call(endpoint, available), media_type, tagged)
             if attempt is not None:
                 attempt.keep(answer)
         return answer
 
     handle.__name__ = endpoint.name
     return handle
+
+
+def _precondition(endpoint: Endpoint, resource: Endpoint, caller: Caller) -> conditional.Precondition:
+    assert resource.item_schema is not None
+    own = "" if endpoint.parameters else caller.subject  # `/preferences` is another resource for everybody
+    lock_name = endpoint.path.format(**(request.view_args or {})) + own
+    return conditional.Precondition(request.headers.get("If-Match"), lock_name, resource.item_schema)
 
 
 def _reach(endpoint: Endpoint, caller: Caller) -> UUID | Scope | None:
@@ -369,7 +400,7 @@ def _load(schema: Schema, document: Any) -> Any:
         raise ValidationFailed(details=problems_of(error.messages)[:100]) from error
 
 
-def _respond(endpoint: Endpoint, result: Any, media_type: str) -> Response:
+def _respond(endpoint: Endpoint, result: Any, media_type: str, tagged: bool) -> Response:
     headers: dict[str, str] = {}
     if isinstance(result, Raw):
         return Response(result.body, 200, {"Content-Type": result.content_type, **result.headers})
@@ -387,5 +418,10 @@ def _respond(endpoint: Endpoint, result: Any, media_type: str) -> Response:
         data = schema.dump(result)
     if endpoint.creates is not None:
         headers["Location"] = endpoint.creates.format(**{**(request.view_args or {}), **data})
+    body = responses.render_success(data, media_type, meta)
+    if tagged:
+        headers["ETag"] = conditional.tag_of(data, body, media_type)
+        if endpoint.method == "GET" and conditional.is_known(headers["ETag"], request.headers.get("If-None-Match", "")):
+            return Response(status=304, headers=headers)
     headers["Content-Type"] = f"{media_type}; charset=utf-8"
-    return Response(responses.render_success(data, media_type, meta), endpoint.status, headers)
+    return Response(body, endpoint.status, headers)

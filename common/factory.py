@@ -13,7 +13,7 @@ import redis
 import structlog
 from flask import Flask, Response, request
 
-from common import api, cache, middleware, observability, responses
+from common import api, cache, conditional, middleware, observability, responses
 from common.auth import TokenVerifier
 from common.config import ServiceSettings, Settings, package_of
 from common.database import Database
@@ -72,18 +72,18 @@ def create_service(name: str, apis: Iterable[api.Api], settings_class: type[Sett
     observability.serve_metrics(app)
     observability.trace(settings, app)
     _add_probes(app)
-    for group in apis:
-        for endpoint in group.endpoints:
-            _add_endpoint(app, endpoint, resources)
+    endpoints = [endpoint for group in apis for endpoint in group.endpoints]
+    for endpoint in endpoints:
+        _add_endpoint(app, endpoint, conditional.find_resource(endpoint, endpoints), resources)
     return app
 
 
-def _add_endpoint(app: Flask, endpoint: api.Endpoint, resources: dict[str, Any]) -> None:
-    known = {"session", "caller", "body", "query", *endpoint.parameters, *resources}
+def _add_endpoint(app: Flask, endpoint: api.Endpoint, resource: api.Endpoint | None, resources: dict[str, Any]) -> None:
+    known = {"session", "caller", "body", "query", "precondition", *endpoint.parameters, *resources}
     unknown = endpoint.wants - known
     if unknown:
         raise TypeError(f"{endpoint.name}: nobody provides {', '.join(sorted(unknown))}")
-    app.add_url_rule(endpoint.rule, endpoint.name, api.handler_of(endpoint), methods=[endpoint.method])
+    app.add_url_rule(endpoint.rule, endpoint.name, api.handler_of(endpoint, resource), methods=[endpoint.method])
 
 
 def _ping(client: redis.Redis) -> None:

@@ -15,7 +15,7 @@ from werkzeug.exceptions import HTTPException
 
 from common import responses
 from common.database import is_outage
-from common.errors import BY_STATUS, ApiError, Conflict, InternalError, Unavailable
+from common.errors import BY_STATUS, ApiError, Conflict, InternalError, PreconditionFailed, Unavailable
 from common.observability import REQUEST_BYTES, RESPONSE_BYTES
 
 log = structlog.get_logger()
@@ -107,7 +107,7 @@ def _translate(error: Exception) -> ApiError:
         headers = {"Allow": ", ".join(sorted(error.valid_methods or ()))} if hasattr(error, "valid_methods") else {}
         return kind(headers=headers)
     if isinstance(error, StaleDataError):
-        return Conflict()
+        return PreconditionFailed() if "If-Match" in request.headers else Conflict()
     if isinstance(error, IntegrityError) and getattr(error.orig, "pgcode", None) in _CONFLICTS:
         return Conflict()
     if isinstance(error, PoolTimeout):

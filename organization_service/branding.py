@@ -7,6 +7,7 @@ from typing import Any
 from uuid import UUID
 
 from common.auth import Caller
+from common.conditional import Precondition
 from common.database import ALL_ORGANIZATIONS, Database
 from common.errors import NotFound, ValidationFailed
 from common.http import InternalClient
@@ -21,9 +22,14 @@ MIN_CONTRAST = 4.5
 
 
 def change_brand(
-    database: Database, client: InternalClient, caller: Caller, organization_id: UUID, **values: Any
+    database: Database,
+    client: InternalClient,
+    caller: Caller,
+    precondition: Precondition,
+    organization_id: UUID,
+    **values: Any,
 ) -> OrgBrand:
-    """Change some of an organisation's looks; raises NotFound, FaintColor, ValidationFailed, Unavailable."""
+    """Change some of the looks; raises NotFound, PreconditionFailed, FaintColor, ValidationFailed, Unavailable."""
     for name in ("primary_color", "secondary_color"):
         if name in values:
             check_contrast(values[name])
@@ -33,6 +39,7 @@ def change_brand(
     if values.get("logo_media_id") is not None:
         _check_logo(client, replace(caller, org_id=organization_id), values["logo_media_id"])
     with database.transaction(scope) as session:
+        precondition(session, lambda: queries.get_brand(session, caller, organization_id))
         brand = queries.get_brand(session, caller, organization_id)
         record(session, caller, "organization.brand_changed", brand, brand.change(**values))
     return brand

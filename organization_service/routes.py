@@ -115,6 +115,6 @@ def get_brand(session, caller, organization_id):
 
 
 @api.patch("/organizations/{organization_id}/brand", body=BrandChange, returns=BrandOut, **WRITE)
-def change_brand(database, client, caller, organization_id, body):
+def change_brand(database, client, caller, precondition, organization_id, body):
     """Change some of the looks of an organisation."""
-    return branding.change_brand(database, client, caller, organization_id, **body)
+    return branding.change_brand(database, client, caller, precondition, organization_id, **body)

@@ -52,10 +52,11 @@ def get_profile(database, client, caller, user_id):
 
 
 @api.patch("/users/{user_id}", permission=P.USER_WRITE, body=ProfileChange, returns=ProfileOut)
-def change_profile(database, client, caller, user_id, body):
+def change_profile(database, client, caller, precondition, user_id, body):
     """Change some fields of the profile of a member of the organisation."""
     roles = directory.find_new_roles(database, client, caller, user_id)
     with database.transaction(caller.org_id) as session:
+        precondition(session, lambda: queries.get_profile(session, user_id))
         return actions.change_member(session, caller, user_id, roles, **body)
 
 
