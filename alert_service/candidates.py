@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import UTC, datetime
 from uuid import UUID
 
 from sqlalchemy import text
@@ -12,6 +12,7 @@ from alert_service import queries
 from alert_service.models import PAGED_LEVELS, Alert, rank
 from alert_service.paging import open_alert, page, write_step
 from common.auth import Caller
+from common.observability import ALARM_SECONDS, observe_after_commit
 
 REACHED = ("SENT", "DELIVERED", "READ")
 # Candidates of one patient and type wait for each other, so that none misses the alert another is just making.
@@ -79,6 +80,9 @@ def _open(session: Session, caller: Caller, alert: Alert, stale: bool) -> None:
     else:
         alert.status = "created"
         open_alert(session, caller, alert, policy, stale=stale)
+        if not stale:
+            created = (datetime.now(UTC) - alert.observed_at).total_seconds()
+            observe_after_commit(session, ALARM_SECONDS.labels("created"), created)
 
 
 def _repeat(session: Session, caller: Caller, alert: Alert, level: str, stale: bool) -> None:
@@ -116,4 +120,8 @@ def note_delivery(
         details["reason"] = reason
     write_step(session, caller, alert, f"delivery_{status.lower()}", details, at=at, actor="service:notification")
     if status in REACHED and alert.reached_somebody():
+        # A worsened alert is notified again, but its data's time is that of its beginning.
+        if alert.source == "inference" and not queries.was_notified(session, alert):
+            delivered = (at - alert.observed_at).total_seconds()
+            observe_after_commit(session, ALARM_SECONDS.labels("delivered"), delivered)
         write_step(session, caller, alert, "notified", {"from": "created", "to": "notified"}, at=at)

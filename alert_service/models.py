@@ -151,6 +151,11 @@ class Alert(Entity, Base):
         Index("ix_alerts_org_id_id", "org_id", "id"),
         Index("ix_alerts_patient", "org_id", "patient_id", "type", "observed_at"),
         Index("ix_alerts_escalate_at", "escalate_at", postgresql_where=text("escalate_at IS NOT NULL")),
+        Index(
+            "ix_alerts_critical",
+            "paged_at",
+            postgresql_where=text("level = 'critical' AND status IN ('created', 'notified')"),
+        ),
     )
 
     org_id: Mapped[UUID]

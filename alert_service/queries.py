@@ -164,3 +164,9 @@ def find_policies(session: Session, caller: Caller, limit: int, cursor: str | No
 
 def _visible_policies(caller: Caller) -> Select[Any]:
     return select(AlertPolicy).where(or_(AlertPolicy.org_id == caller.org_id, AlertPolicy.org_id.is_(None)))
+
+
+def was_notified(session: Session, alert: Alert) -> bool:
+    """Whether a delivery has reached somebody before."""
+    step = select(TimelineEntry.id).where(TimelineEntry.alert_id == alert.id, TimelineEntry.step == "notified")
+    return session.scalar(step.limit(1)) is not None

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import inspect
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
@@ -22,6 +23,7 @@ from common.database import ALL_ORGANIZATIONS, Database, is_outage
 from common.errors import Unavailable
 from common.events import Event, decode_envelope
 from common.failpoints import failpoint
+from common.measuring import QueueAge
 from common.messaging import (
     RETRY_DELAYS_S,
     BrokerError,
@@ -32,7 +34,7 @@ from common.messaging import (
     parameters,
     retry_queue,
 )
-from common.observability import MESSAGES
+from common.observability import MESSAGE_AGE, MESSAGES
 from common.tables import processed_messages
 
 log = structlog.get_logger()
@@ -65,6 +67,7 @@ class QueueConsumer:
             item.type: msgspec.json.Decoder(item.payload) for item in consumers
         }
         self._stopping = stopping
+        self.age = QueueAge(queue)
 
     def run(self) -> None:
         """Consume until told to stop; a lost broker is waited for."""
@@ -97,8 +100,10 @@ class QueueConsumer:
                 self._handle_all(connection, channel, waiting)
                 failpoint("consumer.between_commit_and_ack")
                 channel.basic_ack(method.delivery_tag, multiple=True)
+                self.age.handled()
                 waiting = []
         finally:
+            self.age.handled()
             if connection.is_open:
                 connection.close()
 
@@ -155,6 +160,7 @@ class QueueConsumer:
         if envelope.type not in self._calls:
             return False
         event = self._decoders[envelope.type].decode(envelope.data)
+        self.age.handling(envelope.time)
         structlog.contextvars.bind_contextvars(request_id=envelope.requestid)
         caller = service_caller(self._database.service, envelope.orgid, envelope.requestid, traceparent)
         with self._database.transaction(envelope.orgid) as session:
@@ -164,6 +170,7 @@ class QueueConsumer:
             self._calls[envelope.type](session, caller, event)
             session.flush()
             failpoint("consumer.before_commit")
+        self._observe_ages([envelope.time])
         return True
 
     def apply_all(self, bodies: Sequence[bytes]) -> int:
@@ -173,12 +180,15 @@ class QueueConsumer:
         """
         assert self._batch is not None
         events: dict[UUID, Event] = {}
+        recorded: dict[UUID, datetime] = {}
         for body in bodies:
             envelope = decode_envelope(body)
             if envelope.type in self._calls:
                 events[envelope.id] = self._decoders[envelope.type].decode(envelope.data)
+                recorded[envelope.id] = envelope.time
         if not events:
             return 0
+        self.age.handling(min(recorded.values()))
         claim = insert(processed_messages).on_conflict_do_nothing().returning(processed_messages.c.message_id)
         rows = [{"consumer": self._queue, "message_id": message_id} for message_id in events]
         with self._database.transaction(ALL_ORGANIZATIONS) as session:
@@ -188,7 +198,13 @@ class QueueConsumer:
                 self._batch.handler(session, new, **_wanted(self._batch, self._resources))
             session.flush()
             failpoint("consumer.before_commit")
+        self._observe_ages(recorded[message_id] for message_id in fresh)
         return len(fresh)
+
+    def _observe_ages(self, recorded: Iterable[datetime]) -> None:
+        now = datetime.now(UTC)
+        for at in recorded:
+            MESSAGE_AGE.labels(self._queue).observe(max(0.0, (now - at).total_seconds()))
 
     def _retry(self, channel: BlockingChannel, properties: Any, body: bytes, error: Exception) -> None:
         attempt = int((properties.headers or {}).get(ATTEMPT, 0))

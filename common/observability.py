@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 import structlog
 from prometheus_client import REGISTRY, CollectorRegistry, Counter, Gauge, Histogram
+from sqlalchemy import event
+from sqlalchemy.orm import Session
 
 from common.config import Settings
 
@@ -20,12 +22,30 @@ _SIZES = (256, 1024, 4096, 16_384, 65_536, 262_144, 1_048_576, 8_388_608)
 REQUEST_BYTES = Histogram("heartguard_request_bytes", "Size of request bodies", ["route"], buckets=_SIZES)
 RESPONSE_BYTES = Histogram("heartguard_response_bytes", "Size of answers", ["route"], buckets=_SIZES)
 CACHE = Counter("heartguard_cache_total", "Look-ups in a cache", ["cache", "outcome"])
+# What follows is set by workers alone, one process each. Only labelled metrics may stand here: one without labels
+# would be exported as a zero by every web process that imports this module.
+_AGES_S = (0.1, 0.25, 0.5, 1, 2.5, 5, 10, 20, 30, 60, 120, 300, 900, 3600)
 MESSAGES = Counter("heartguard_messages_total", "Messages consumed", ["queue", "outcome"])
-PUBLISHED = Counter("heartguard_published_total", "Messages confirmed by the broker", ["service"])
-OUTBOX_AGE = Gauge(
-    "heartguard_outbox_age_seconds", "Age of the oldest unsent message", ["service"], multiprocess_mode="mostrecent"
+MESSAGE_AGE = Histogram(
+    "heartguard_message_age_seconds", "From recording an event to its effect", ["queue"], buckets=_AGES_S
 )
-_OWN = (REQUEST_BYTES, RESPONSE_BYTES, CACHE, MESSAGES, PUBLISHED, OUTBOX_AGE)
+PUBLISHED = Counter("heartguard_published_total", "Messages confirmed by the broker", ["service"])
+OUTBOX_AGE = Gauge("heartguard_outbox_age_seconds", "Age of the oldest unsent message, postponed or not", ["service"])
+OUTBOX_MESSAGES = Gauge("heartguard_outbox_messages", "Unsent messages, 100,000 at most", ["service"])
+QUEUE_AGE = Gauge("heartguard_queue_age_seconds", "Age of the oldest message that waits, at most", ["queue"])
+QUEUE_MESSAGES = Gauge("heartguard_queue_messages", "Messages that no consumer has taken", ["queue"])
+RETRY_MESSAGES = Gauge("heartguard_queue_retry_messages", "Messages that failed and wait to be tried again", ["queue"])
+DEAD_LETTERS = Gauge("heartguard_dead_letters", "Messages that could not be processed", ["queue"])
+MEASURED = Gauge("heartguard_measured_timestamp_seconds", "When the gauges of what waits were last measured", ["what"])
+ALARM_SECONDS = Histogram(
+    "heartguard_alarm_seconds",
+    "From the data's time of an alarm to its creation, and to the first delivery to somebody",
+    ["step"],
+    buckets=_AGES_S,
+)
+UNDELIVERED = Gauge("heartguard_undelivered_alarms", "Critical alarms that reached nobody within 60 s", ["level"])
+ESCALATIONS = Counter("heartguard_alert_escalations_total", "Alerts paged again because nobody answered", ["service"])
+_WEB = (REQUEST_BYTES, RESPONSE_BYTES, CACHE)
 
 
 def configure_logging(settings: Settings) -> None:
@@ -68,17 +88,22 @@ def serve_metrics(app: Flask) -> None:
     else:
         registry = CollectorRegistry()
         PrometheusMetrics(app, registry=registry, **options)
-        for metric in _OWN:
+        for metric in _WEB:
             registry.register(metric)
 
 
 def serve_worker_metrics() -> None:
-    """Metrics of a worker on `WORKER_METRICS_PORT`, where it is set (one container per worker)."""
+    """Metrics of a worker on `WORKER_METRICS_PORT`, where it is set; for this machine unless `WORKER_METRICS_HOST`."""
     port = os.environ.get("WORKER_METRICS_PORT")
     if port:
         from prometheus_client import start_http_server
 
-        start_http_server(int(port), registry=REGISTRY)
+        start_http_server(int(port), os.environ.get("WORKER_METRICS_HOST", "127.0.0.1"), REGISTRY)
+
+
+def observe_after_commit(session: Session, histogram: Histogram, value: float) -> None:
+    """Observe `value` once the transaction has committed: one that is tried again must not count twice."""
+    event.listen(session, "after_commit", lambda _session: histogram.observe(max(0.0, value)), once=True)
 
 
 def trace(settings: Settings, app: Flask | None = None) -> None:

@@ -17,7 +17,7 @@ from common.auth import Caller
 from common.database import ALL_ORGANIZATIONS, Database, notify
 from common.events import AuditLog, Event, wrap
 from common.failpoints import failpoint
-from common.observability import OUTBOX_AGE, PUBLISHED
+from common.observability import PUBLISHED
 from common.publishing import Message, Publisher
 from common.tables import outbox
 
@@ -96,7 +96,6 @@ _CLAIM = text(
 )
 _DELETE = text("DELETE FROM outbox WHERE id = ANY(:ids)")
 _POSTPONE = text("UPDATE outbox SET not_before = now() + interval '5 seconds' WHERE id = ANY(:ids)")
-_AGE = text("SELECT coalesce(extract(epoch FROM now() - min(created_at)), 0) FROM outbox")
 
 
 def relay(database: Database, publisher: Publisher) -> int:
@@ -107,7 +106,6 @@ def relay(database: Database, publisher: Publisher) -> int:
     with database.transaction(ALL_ORGANIZATIONS, technical=True) as session:
         rows = session.execute(_CLAIM, {"batch": BATCH}).all()
         if not rows:
-            OUTBOX_AGE.labels(database.service).set(0)
             return 0
         failpoint("relay.before_publish")
         refused = publisher.publish([_message(row) for row in rows])
@@ -121,7 +119,6 @@ def relay(database: Database, publisher: Publisher) -> int:
             )
             session.execute(_POSTPONE, {"ids": [row.id for row in rows if row.message_id in refused]})
         PUBLISHED.labels(database.service).inc(len(sent))
-        OUTBOX_AGE.labels(database.service).set(float(session.execute(_AGE).scalar_one()))
     return len(rows)
 
 

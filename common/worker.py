@@ -19,7 +19,7 @@ from typing import Any
 
 import structlog
 
-from common import consuming, idempotency, messaging, observability, outbox, publishing, tasks
+from common import consuming, idempotency, measuring, messaging, observability, outbox, publishing, tasks
 from common.config import package_of
 from common.database import Database
 from common.factory import resources_of
@@ -47,7 +47,7 @@ class Worker:
         queues: dict[str, list[messaging.Consumer]] = defaultdict(list)
         for item in messaging.registry:
             queues[item.queue].append(item)
-        threads = len(queues) + len(tasks.registry) + 3
+        threads = len(queues) + len(tasks.registry) + 4
         self.database = Database(settings, pool_size=threads, worker=True)
         resources = resources_of(package, settings, self.database)
         publisher = publishing.Publisher(settings.rabbitmq_url)
@@ -60,10 +60,14 @@ class Worker:
         for task in (*chosen, *tasks.registry):
             call = _with_resources(task.run, resources)
             self._runs[task.name] = tasks.TaskRunner(self.database, task, call, self.stopping).run
+        ages: dict[str, measuring.QueueAge] = {}
         for queue, consumers in queues.items():
-            self._runs[queue] = consuming.QueueConsumer(
+            consumer = consuming.QueueConsumer(
                 settings.rabbitmq_url, self.database, queue, consumers, resources, self.stopping
-            ).run
+            )
+            ages[queue] = consumer.age
+            self._runs[queue] = consumer.run
+        self._runs["measuring"] = measuring.Measurer(settings.rabbitmq_url, self.database, ages, self.stopping).run
 
     def run(self) -> int:
         """Work until SIGTERM or SIGINT; returns the exit status."""

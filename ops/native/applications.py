@@ -28,11 +28,18 @@ def applications(runtime: Runtime) -> list[Program]:
         if name == "gateway":
             found.append(Program("gateway", [sys.executable, "-m", "gateway.serve"], environment=environment))
             continue
-        environment["PROMETHEUS_MULTIPROC_DIR"] = str(metrics_folder(runtime, name))
         web = [sys.executable, "-m", "gunicorn", "-c", "common/gunicorn.py", f"{package_of(name)}.app:app"]
-        found.append(Program(f"{name}-web", web, environment={**environment, "BIND_HOST": LOOPBACK}))
+        shared = {"PROMETHEUS_MULTIPROC_DIR": str(metrics_folder(runtime, name)), "BIND_HOST": LOOPBACK}
+        found.append(Program(f"{name}-web", web, environment=environment | shared))
+        environment |= _worker_metrics(runtime, name)
         found.append(Program(f"{name}-worker", [sys.executable, "-m", "common.worker", name], environment=environment))
     return found
+
+
+def _worker_metrics(runtime: Runtime, service: str) -> dict[str, str]:
+    base = runtime.variables.get("WORKER_METRICS_BASE_PORT")
+    number = SERVICE_PORTS[service] - SERVICE_PORTS["gateway"]
+    return {"WORKER_METRICS_PORT": str(int(base) + number), "WORKER_METRICS_HOST": LOOPBACK} if base else {}
 
 
 def _withheld(service: str) -> dict[str, str]:

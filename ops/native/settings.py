@@ -128,6 +128,9 @@ def problems_of(variables: Mapping[str, str]) -> list[str]:
         value = variables.get(name, "1")
         if not (value.isascii() and value.isdigit() and 1 <= int(value) <= 65535):
             found.append(f"{name}: a port number from 1 to 65535")
+    base = variables.get("WORKER_METRICS_BASE_PORT", "1024")
+    if not (base.isascii() and base.isdigit() and 1024 <= int(base) <= 65000):
+        found.append("WORKER_METRICS_BASE_PORT: a port number from 1024 to 65000")
     for name, schemes in {"REDIS_URL": ("redis", "rediss"), "RABBITMQ_URL": ("amqp", "amqps")}.items():
         if name in variables and urlsplit(variables[name]).scheme not in schemes:
             found.append(f"{name}: an address that begins with {' or '.join(f'{scheme}://' for scheme in schemes)}")
