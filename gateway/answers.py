@@ -17,8 +17,10 @@ _MEMORY_LIMIT = 1024 * 1024
 
 # RFC 9110, 7.6.1, with what older clients and servers send.
 HOP_BY_HOP = "connection|keep-alive|proxy.*|te|trailers?|transfer-encoding|upgrade|http2-settings"
-# What the gateway says itself; CORS is the gateway's alone.
-_NOT_PASSED_BACK = re.compile(f"{HOP_BY_HOP}|content-length|date|server|x-request-id|x-deadline|access-control-.*")
+# What the gateway says itself; CORS and limits are the gateway's alone.
+_NOT_PASSED_BACK = re.compile(
+    f"{HOP_BY_HOP}|content-length|date|server|x-request-id|x-deadline|access-control-.*|ratelimit.*"
+)
 _HEADER_LINE = re.compile(rb"([!#$%&'*+.^_`|~0-9A-Za-z-]+):[ \t]*([\t\x20-\x7e]*?)[ \t]*\r?\n")
 BLANK = (b"\r\n", b"\n")
 _STATUS_LINE = re.compile(rb"HTTP/1\.[01] ([1-5][0-9]{2})(?: [^\r\n]*)?\r?\n")

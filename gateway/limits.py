@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import math
 import threading
 import time
 from collections.abc import Callable
@@ -15,12 +16,13 @@ from common.auth import Claims
 from common.cache import Pause, RedisError
 from common.errors import InvalidToken, RateLimited
 from common.revocation import COMPLETE, keys_of
+from gateway.answers import Headers
 from gateway.config import ADDRESS_LIMITS, USER_LIMITS, GatewaySettings, limits_of
 from gateway.redis_script import RedisScript
 
 log = structlog.get_logger(service="gateway")
 
-_REFUSED = Counter("heartguard_gateway_refused_total", "Requests over a rate limit", ["scope", "rate_class"])
+_REFUSALS = Counter("heartguard_gateway_refused_total", "Requests over a rate limit", ["scope", "rate_class"])
 _REDIS_AWAY = Gauge("heartguard_gateway_redis_away", "1 while the limits live in memory", multiprocess_mode="max")
 
 _MINUTE_US = 60_000_000
@@ -32,28 +34,32 @@ _ANSWER_SECONDS = 1.0
 # by 1/rate, and one that would push it a full minute ahead is refused. No window edges, and the wait is exact.
 # KEYS: address, user, revoked token, revoked session, revoked user, completeness (all but the first only with a token).
 # ARGV: interval of the address, interval of the user, issued at (ms). Intervals in us; the burst is one minute's worth.
-# Answers 0 to pass, -1 for a revoked token, -2 when Redis came back without its memory of revocations, else a wait in
-# us: of the address when even, of the user when odd.
+# Answers (ahead * 2 + scope) * 4 + kind: how far (us) the tighter key is ahead of now, or would be if it were not
+# refused; whose key that is, 0 the address and 1 the user; and the kinds are those below.
+_PASSED, _REFUSED, _REVOKED, _UNKNOWN = range(4)
 _SCRIPT = """
 local clock = redis.call('TIME')
 local now = clock[1] * 1000000 + clock[2]
 local users = #KEYS > 1 and 2 or 1
 local moved = {}
+local tight, scope, least = 0, 0, math.huge
 for i = 1, users do
   local at = math.max(tonumber(redis.call('GET', KEYS[i]) or 0), now) + ARGV[i]
-  local wait = at - now - 60000000
-  if wait > 0 then return math.ceil(wait / 2) * 2 + i - 1 end
+  local ahead = math.ceil(at - now)
+  if ahead > 60000000 then return (ahead * 2 + i - 1) * 4 + 1 end
+  local left = (60000000 - ahead) / ARGV[i]
+  if left < least then tight, scope, least = ahead, i - 1, left end
   moved[i] = at
 end
 for i = 1, users do redis.call('SET', KEYS[i], string.format('%.0f', moved[i]), 'PX', 61000) end
+local kind = 0
 if users == 2 then
   local user = redis.call('GET', KEYS[5])
-  if redis.call('EXISTS', KEYS[3], KEYS[4]) > 0 or (user and tonumber(ARGV[3]) < tonumber(user)) then return -1 end
-  if redis.call('EXISTS', KEYS[6]) == 0 then return -2 end
+  if redis.call('EXISTS', KEYS[3], KEYS[4]) > 0 or (user and tonumber(ARGV[3]) < tonumber(user)) then kind = 2
+  elseif redis.call('EXISTS', KEYS[6]) == 0 then kind = 3 end
 end
-return 0
+return (tight * 2 + scope) * 4 + kind
 """
-_PASS, _REVOKED, _UNKNOWN = 0, -1, -2
 
 
 class Limits:
@@ -65,31 +71,37 @@ class Limits:
         self._redis_url = settings.redis_url
         self._local = threading.local()
         self._pause = Pause()
-        self._memory = _Memory(share=settings.workers)
+        self._share = settings.workers
+        self._memory = _Memory()
         self._revocations = _Answers(ask_auth)
 
-    def admit(self, rate_class: str, address: str, claims: Claims | None) -> None:
-        """Count one request.
+    def admit(self, rate_class: str, address: str, claims: Claims | None, told: Headers | None = None) -> None:
+        """Count one request and add to `told` what the caller may still do, also when it is refused.
 
         Raises RateLimited with the wait, InvalidToken for a revoked token, Unavailable when nobody can tell whether
         it is revoked (Redis and auth_service both away).
         """
         keys = [f"rate:address:{rate_class}:{network_of(address)}"]
-        arguments: list[float] = [self._address_intervals[rate_class]]
+        intervals: list[float] = [self._address_intervals[rate_class]]
+        arguments: list[float] = intervals
         if claims is not None:
             keys += [f"rate:user:{rate_class}:{claims.subject}", *keys_of(claims), COMPLETE]
-            arguments += [self._user_intervals[rate_class], claims.issued_at * 1000]
+            intervals.append(self._user_intervals[rate_class])
+            arguments = [*intervals, claims.issued_at * 1000]
         verdict = None if self._pause.active() else self._ask_redis(keys, arguments)
         if verdict is None:
-            verdict = self._memory.count(keys[:2], arguments) or (_PASS if claims is None else _UNKNOWN)
-        if verdict == _UNKNOWN and claims is not None:
-            verdict = _REVOKED if self._revocations.is_revoked(claims) else _PASS
-        if verdict == _PASS:
-            return
-        if verdict == _REVOKED:
+            intervals = [interval * self._share for interval in intervals]
+            verdict = self._memory.count(keys[:2], intervals)
+            if claims is not None and verdict & 3 == _PASSED:
+                verdict += _UNKNOWN
+        ahead, scope, kind = verdict >> 3, verdict >> 2 & 1, verdict & 3
+        if told is not None:
+            told += _allowance(ahead, intervals[scope])
+        if kind == _REFUSED:
+            _REFUSALS.labels("user" if scope else "address", rate_class).inc()
+            raise RateLimited(retry_after=-(-(ahead - _MINUTE_US) // 1_000_000))
+        if kind == _REVOKED or (kind == _UNKNOWN and claims is not None and self._revocations.is_revoked(claims)):
             raise InvalidToken
-        _REFUSED.labels("user" if verdict % 2 else "address", rate_class).inc()
-        raise RateLimited(retry_after=-(-verdict // 1_000_000))
 
     def _ask_redis(self, keys: list[str], arguments: list[float]) -> int | None:
         try:
@@ -121,30 +133,47 @@ def network_of(address: str) -> str:
     return str(ipaddress.ip_network((address, 64), strict=False))
 
 
-class _Memory:
-    """The same algorithm in this process, for its share of the limit; the oldest keys make room."""
+def _allowance(ahead: int, interval: float) -> Headers:
+    """What the caller may still do: requests left of a minute's, and seconds until all of them are there again.
 
-    def __init__(self, share: int) -> None:
-        self._share = share
+    The three fields of draft-ietf-httpapi-ratelimit-headers up to its sixth version, which clients know how to read.
+    """
+    left = int(max(_MINUTE_US - ahead, 0) / interval + 0.01)  # whole microseconds must not cost a request
+    return [
+        ("RateLimit-Limit", str(round(_MINUTE_US / interval))),
+        ("RateLimit-Remaining", str(left)),
+        ("RateLimit-Reset", str(-(-min(ahead, _MINUTE_US) // 1_000_000))),
+    ]
+
+
+class _Memory:
+    """The same algorithm in this process; the oldest keys make room."""
+
+    def __init__(self) -> None:
         self._times: dict[str, float] = {}
         self._lock = threading.Lock()
 
     def count(self, keys: list[str], intervals: list[float]) -> int:
+        """What the script answers, with the kinds passed and refused only."""
         now = time.monotonic() * 1_000_000
         moved = []
+        tight, scope, least = 0, 0, math.inf
         with self._lock:
-            for index, (key, interval) in enumerate(zip(keys, intervals, strict=False)):
-                at = max(self._times.get(key, 0.0), now) + interval * self._share
-                wait = at - now - _MINUTE_US
-                if wait > 0:
-                    return -int(-wait // 2) * 2 + index
+            for index, (key, interval) in enumerate(zip(keys, intervals, strict=True)):
+                at = max(self._times.get(key, 0.0), now) + interval
+                ahead = math.ceil(at - now)
+                if ahead > _MINUTE_US:
+                    return (ahead * 2 + index) * 4 + _REFUSED
+                left = (_MINUTE_US - ahead) / interval
+                if left < least:
+                    tight, scope, least = ahead, index, left
                 moved.append((key, at))
             for key, at in moved:
                 self._times.pop(key, None)
                 if len(self._times) >= _TABLE_SIZE:
                     del self._times[next(iter(self._times))]
                 self._times[key] = at
-        return 0
+        return (tight * 2 + scope) * 4 + _PASSED
 
 
 class _Answers:

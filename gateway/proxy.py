@@ -52,7 +52,9 @@ StartResponse = Callable[..., Any]
 Wsgi = Callable[[Environ, StartResponse], Iterable[bytes]]
 _WITH_BODY = frozenset({"POST", "PUT", "PATCH", "DELETE"})
 _CORS_REQUEST_HEADERS = "Authorization, Content-Type, If-Match, If-None-Match, Idempotency-Key, X-Request-ID"
-_CORS_ANSWER_HEADERS = "ETag, Location, Retry-After, X-Request-ID"
+_CORS_ANSWER_HEADERS = (
+    "ETag, Location, RateLimit-Limit, RateLimit-Remaining, RateLimit-Reset, Retry-After, X-Request-ID"
+)
 _LENGTH = re.compile(r"[0-9]{1,12}", re.ASCII)
 
 
@@ -111,6 +113,7 @@ class Proxy:
         request_id = clean_request_id(environ.get("HTTP_X_REQUEST_ID"))
         route: Route | None = None
         claims: Claims | None = None
+        allowance: Headers = []
         try:
             method = environ["REQUEST_METHOD"]
             if method == "OPTIONS":
@@ -118,14 +121,14 @@ class Proxy:
             else:
                 route, target = self._routes.match(method, path)
                 address = self._address_of(environ)
-                claims = self._admit(environ, route, address)
+                claims = self._admit(environ, route, address, allowance)
                 answer = self._forward(environ, route, target, address, request_id)
         except ApiError as error:
             answer = _render(error, environ, request_id)
         except Exception:
             log.exception("request.failed", request_id=request_id)
             answer = _render(InternalError(), environ, request_id)
-        headers = [*answer.headers, ("X-Request-ID", request_id)]
+        headers = [*answer.headers, *allowance, ("X-Request-ID", request_id)]
         if answer.length is not None:
             headers.append(("Content-Length", str(answer.length)))
         self._with_cors(environ, start_response)(f"{answer.status} {reasons.get(answer.status, 'Unknown')}", headers)
@@ -136,10 +139,10 @@ class Proxy:
 
     # --- who may pass ---
 
-    def _admit(self, environ: Environ, route: Route, address: str) -> Claims | None:
+    def _admit(self, environ: Environ, route: Route, address: str, allowance: Headers) -> Claims | None:
         """Identity, limits, revocation, permission: in this order, so that guessing tokens is limited too."""
         if route.is_public:
-            self._limits.admit(route.rate_class, address, None)
+            self._limits.admit(route.rate_class, address, None, allowance)
             return None
         try:
             scheme, _, token = environ.get("HTTP_AUTHORIZATION", "").partition(" ")
@@ -147,9 +150,9 @@ class Proxy:
                 raise InvalidToken
             claims = self._verifier.verify(token)
         except InvalidToken:
-            self._limits.admit(route.rate_class, address, None)
+            self._limits.admit(route.rate_class, address, None, allowance)
             raise
-        self._limits.admit(route.rate_class, address, claims)
+        self._limits.admit(route.rate_class, address, claims, allowance)
         check_permission(route, claims)
         return claims
 

@@ -6,6 +6,7 @@ import signal
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 
 import pytest
 import redis as redis_client
@@ -16,10 +17,13 @@ from common.cache import RedisError
 from common.errors import InvalidToken, RateLimited, Unavailable
 from common.revocation import Revocations
 from gateway import limits as limits_module
+from gateway.config import USER_LIMITS
 from gateway.limits import Limits, network_of
 from gateway.redis_script import RedisScript
 from ops.native.servers import Redis, free_ports
-from tests.gateway.stage import private_redis
+from tests.gateway.stage import USER, answer, bearer, private_redis, raw
+
+ACK = f"/alerts/{USER}/ack"
 
 
 def claims(subject: str | None = None, issued_at: float | None = None) -> Claims:
@@ -248,6 +252,96 @@ def test_a_script_that_redis_forgot_is_sent_again(settings, redis):
     limits.admit("read", where, None)
     with pytest.raises(RateLimited):
         limits.admit("read", where, None)
+
+
+def allowance(limits: Limits, rate_class: str, where: str, who: Claims | None) -> tuple[int, int, int]:
+    """Limit, remaining, and reset as one request is told them."""
+    told: list[tuple[str, str]] = []
+    with suppress(RateLimited):
+        limits.admit(rate_class, where, who, told)
+    assert [name for name, _ in told] == ["RateLimit-Limit", "RateLimit-Remaining", "RateLimit-Reset"]
+    limit, remaining, reset = (int(value) for _, value in told)
+    return limit, remaining, reset
+
+
+@pytest.mark.parametrize("redis_is_away", [False, True])
+def test_every_request_is_told_what_is_left(settings, redis_is_away):
+    away = {"REDIS_URL": f"redis://127.0.0.1:{free_ports(1)[0]}/0"} if redis_is_away else {}
+    limits = Limits(settings(RATE_LIMITS_USER="read=7", **away), lambda _claims: False)
+    who, where = claims(), address()
+    told = [allowance(limits, "read", where, who) for _ in range(9)]
+    assert [(limit, left) for limit, left, _ in told] == [(7, left) for left in (6, 5, 4, 3, 2, 1, 0, 0, 0)]
+    for _, left, reset in told:
+        assert (7 - left) * 60 / 7 - 1 <= reset <= (7 - left) * 60 / 7 + 1
+
+
+@pytest.mark.parametrize("redis_is_away", [False, True])
+def test_the_tighter_limit_is_told(settings, redis_is_away):
+    away = {"REDIS_URL": f"redis://127.0.0.1:{free_ports(1)[0]}/0"} if redis_is_away else {}
+    limits = Limits(settings(RATE_LIMITS_IP="read=6", RATE_LIMITS_USER="read=5", **away), lambda _claims: False)
+    where, who = address(), claims()
+    assert allowance(limits, "read", where, who)[:2] == (5, 4)
+    for _ in range(2):
+        allowance(limits, "read", where, claims())
+    assert allowance(limits, "read", where, who)[:2] == (6, 2)
+
+
+def test_without_redis_the_workers_share_is_told(settings):
+    away = f"redis://127.0.0.1:{free_ports(1)[0]}/0"
+    limits = Limits(settings(REDIS_URL=away, RATE_LIMITS_USER="read=20", GATEWAY_WORKERS="4"), lambda _claims: False)
+    assert allowance(limits, "read", address(), claims())[:2] == (5, 4)
+
+
+@pytest.mark.parametrize("redis_is_away", [False, True])
+@pytest.mark.parametrize("exhausted", ["read", "write", "ingest", "ack", "login"])
+def test_no_class_starves_another(settings, exhausted, redis_is_away):
+    away = {"REDIS_URL": f"redis://127.0.0.1:{free_ports(1)[0]}/0"} if redis_is_away else {}
+    everything = [f"{name}=3" for name in USER_LIMITS]
+    limits = Limits(
+        settings(RATE_LIMITS_IP=",".join(everything), RATE_LIMITS_USER=",".join(everything), **away),
+        lambda _claims: False,
+    )
+    who, where = claims(), address()
+    for _ in range(3):
+        limits.admit(exhausted, where, who)
+    with pytest.raises(RateLimited):
+        limits.admit(exhausted, where, who)
+    for other in USER_LIMITS.keys() - {exhausted}:
+        assert allowance(limits, other, where, who)[:2] == (3, 2)
+
+
+def test_a_revoked_token_is_told_too(settings, redis):
+    limits, who = Limits(settings(), never), claims(issued_at=time.time() - 1)
+    with redis_client.Redis.from_url(redis.url) as client:
+        Revocations(client).revoke(f"token:{who.token_id}", None)
+    told: list[tuple[str, str]] = []
+    with pytest.raises(InvalidToken):
+        limits.admit("read", address(), who, told)
+    assert ("RateLimit-Limit", "1200") in told
+
+
+def test_every_answer_past_the_limiter_tells_what_is_left(new_gateway, services):
+    gateway = new_gateway(RATE_LIMITS_IP="read=6", TRUSTED_PROXY_HOPS="1")
+    where = {"X-Forwarded-For": address()}
+    services["patient"].behave = answer(headers=("RateLimit-Limit: 1", "RateLimit-Policy: 1;w=1"))
+    asked = [
+        gateway.ask("GET", "/patients", bearer() | where),
+        gateway.ask("GET", "/patients", bearer(permissions=[]) | where),
+        gateway.ask("GET", "/patients", {"Authorization": "Bearer a.b.c"} | where),
+        gateway.ask("GET", "/auth/me", where),
+        gateway.ask("HEAD", "/patients", bearer() | where),
+    ]
+    services["patient"].behave = raw(b"nonsense")
+    asked += [gateway.ask("GET", "/patients", bearer() | where) for _ in range(2)]
+    assert [given.status for given in asked] == [200, 403, 401, 401, 200, 502, 429]
+    assert [given.headers.get_all("RateLimit-Limit") for given in asked] == [["6"]] * 7
+    assert [given.headers["RateLimit-Remaining"] for given in asked] == ["5", "4", "3", "2", "1", "0", "0"]
+    assert all(1 <= int(given.headers["RateLimit-Reset"]) <= 60 for given in asked)
+    assert not any("RateLimit-Policy" in given.headers for given in asked)
+    assert 1 <= int(asked[-1].headers["Retry-After"]) <= 10
+    confirmed = gateway.ask("POST", ACK, bearer() | where)
+    assert confirmed.status == 200, "an alarm is confirmed though reading is over"
+    assert "RateLimit-Limit" not in gateway.ask("GET", "/nothing", where).headers
 
 
 @pytest.mark.parametrize("value", ["read=0", "reads=5", "read", "read=many"])
