@@ -115,13 +115,18 @@ def note_delivery(
     Raises NotFound for an alert that is not the organisation's. `at` orders the timeline, so updates may change theirs.
     """
     alert = queries.get_alert(session, caller, alert_id, to_change=True)
+    _measure_delivery(session, alert, channel, status, at)
     details = {"channel": channel, "delivery_id": str(delivery_id)}
     if reason is not None:
         details["reason"] = reason
     write_step(session, caller, alert, f"delivery_{status.lower()}", details, at=at, actor="service:notification")
     if status in REACHED and alert.reached_somebody():
-        # A worsened alert is notified again, but its data's time is that of its beginning.
-        if alert.source == "inference" and not queries.was_notified(session, alert):
-            delivered = (at - alert.observed_at).total_seconds()
-            observe_after_commit(session, ALARM_SECONDS.labels("delivered"), delivered)
         write_step(session, caller, alert, "notified", {"from": "created", "to": "notified"}, at=at)
+
+
+def _measure_delivery(session: Session, alert: Alert, channel: str, status: str, at: datetime) -> None:
+    """The first delivery to a person alone: what follows is about the same data, only later."""
+    reached = status in REACHED and channel != "LOG" and alert.source == "inference"
+    if reached and not queries.has_reached_somebody(session, alert):
+        delivered = (at - alert.observed_at).total_seconds()
+        observe_after_commit(session, ALARM_SECONDS.labels("delivered"), delivered)

@@ -166,7 +166,11 @@ def _visible_policies(caller: Caller) -> Select[Any]:
     return select(AlertPolicy).where(or_(AlertPolicy.org_id == caller.org_id, AlertPolicy.org_id.is_(None)))
 
 
-def was_notified(session: Session, alert: Alert) -> bool:
-    """Whether a delivery has reached somebody before."""
-    step = select(TimelineEntry.id).where(TimelineEntry.alert_id == alert.id, TimelineEntry.step == "notified")
-    return session.scalar(step.limit(1)) is not None
+def has_reached_somebody(session: Session, alert: Alert) -> bool:
+    """Whether a delivery has reached a person; the operators' log is nobody."""
+    told = select(TimelineEntry.id).where(
+        TimelineEntry.alert_id == alert.id,
+        TimelineEntry.step.in_(("delivery_sent", "delivery_delivered", "delivery_read")),
+        TimelineEntry.details["channel"].astext != "LOG",
+    )
+    return session.scalar(told.limit(1)) is not None

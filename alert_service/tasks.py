@@ -20,9 +20,10 @@ def escalate_overdue(database: Database) -> int:
     due = select(Alert).where(Alert.escalate_at <= func.now()).order_by(Alert.escalate_at).limit(BATCH)
     with database.transaction(ALL_ORGANIZATIONS) as session:
         overdue = session.scalars(due.with_for_update(skip_locked=True, key_share=True)).all()
+        unanswered = sum(alert.shelved_until is None for alert in overdue)
         for alert in overdue:
             actions.escalate_overdue(session, service_caller(database.service, alert.org_id), alert)
-    ESCALATIONS.labels(database.service).inc(len(overdue))
+    ESCALATIONS.labels(database.service).inc(unanswered)
     return len(overdue)
 
 

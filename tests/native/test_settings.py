@@ -10,6 +10,7 @@ import pytest
 from dotenv import dotenv_values
 
 from ops.native import settings
+from ops.native.applications import applications
 from ops.native.settings import SettingsError, documented_names, load, make_env
 
 
@@ -114,3 +115,19 @@ def test_servers_that_the_file_names_are_used_instead_of_ours(env: Path, tmp_pat
     assert runtime.environment["DATABASE_PORT"] == "5432"
     assert runtime.environment["RABBITMQ_URL"] == "amqps://rabbit.example.org/%2F"
     assert runtime.environment["GCS_BUCKET"] == "clinic-media"
+
+
+def test_workers_serve_metrics_on_loopback_where_the_file_says_so(env: Path, tmp_path: Path) -> None:
+    def metrics() -> dict[str, tuple[str, ...]]:
+        names = ("WORKER_METRICS_PORT", "WORKER_METRICS_HOST", "PROMETHEUS_MULTIPROC_DIR")
+        workers = [item for item in applications(load(env, tmp_path / "state")) if item.name.endswith("-worker")]
+        return {item.name: tuple(item.environment.get(name, "") for name in names) for item in workers}
+
+    assert set(metrics().values()) == {("", "", "")}
+    change(env, "WORKER_METRICS_BASE_PORT", "5100")
+    assert metrics()["auth-worker"] == ("5101", "127.0.0.1", "")
+    assert metrics()["audit-worker"] == ("5111", "127.0.0.1", "")
+    assert len(set(metrics().values())) == 11
+    change(env, "WORKER_METRICS_BASE_PORT", "many")
+    with pytest.raises(SettingsError, match="WORKER_METRICS_BASE_PORT"):
+        metrics()
