@@ -1,7 +1,7 @@
 """Generates the published contracts from the services' declarations; a development tool, run before a commit.
 
-`python -m common.contracts` writes `schemas/`, `gateway/routes.json` and `common/topology.json`; `--check` writes
-nothing and fails when stale.
+`python -m common.contracts` writes `schemas/`, `gateway/routes.json`, `gateway/openapi.json` and
+`common/topology.json`; `--check` writes nothing and fails when stale.
 """
 
 from __future__ import annotations
@@ -17,13 +17,11 @@ from typing import Any
 
 import marshmallow
 import msgspec
-from apispec import APISpec
-from apispec.ext.marshmallow import MarshmallowPlugin
 from marshmallow import fields as ma
 from marshmallow import validate
 
-from common import messaging
-from common.api import Api, Endpoint, PageOf
+from common import messaging, openapi
+from common.api import Api, Endpoint
 from common.config import ROOT, SERVICES, package_of
 from common.errors import ApiError
 from common.events import AuditLog, Event
@@ -32,6 +30,7 @@ from common.permissions import Door
 
 SCHEMAS = ROOT / "schemas"
 ROUTES = ROOT / "gateway" / "routes.json"
+OPENAPI = ROOT / "gateway" / "openapi.json"
 
 
 def built_services() -> list[str]:
@@ -102,112 +101,35 @@ def topology() -> list[dict[str, str]]:
 
 
 def openapi_of(service: str) -> dict[str, Any]:
-    """The OpenAPI 3.1 document of one service."""
-    plugin = MarshmallowPlugin(schema_name_resolver=lambda schema: _name(schema))
-    spec = APISpec(
-        title=f"HeartGuard {service}",
-        version="1",
-        openapi_version="3.1.0",
-        plugins=[plugin],
-        info={"description": (importlib.import_module(package_of(service)).__doc__ or "").strip()},
-    )
-    plugin.converter.add_attribute_function(_describe)  # type: ignore[union-attr]
-    spec.components.security_scheme("token", {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"})
-    spec.components.schema("Error", _ERROR)
-    for endpoint in endpoints_of(service):
-        spec.path(path=endpoint.path, operations={endpoint.method.lower(): _operation(endpoint)})
-    return spec.to_dict()
+    """The OpenAPI 3.1 document of one service, with what only other services may call."""
+    about = _about(service)
+    endpoints = {service: endpoints_of(service)}
+    return openapi.document(f"HeartGuard {service}", about, endpoints, {service: about}, error_catalogue().values())
 
 
-def _name(schema: Any) -> str:
-    kind = schema if isinstance(schema, type) else type(schema)
-    return kind.__name__
-
-
-def _describe(self: Any, field: ma.Field[Any], **_options: Any) -> dict[str, Any]:
-    """What apispec cannot know of common.fields."""
-    if isinstance(field, ma.UUID):
-        return {"type": "string", "format": "uuid"}
-    if isinstance(field, ma.String) and getattr(field, "pattern", None):
-        return {"pattern": field.pattern}  # type: ignore[attr-defined]
-    return {}
-
-
-_ERROR = {
-    "type": "object",
-    "required": ["status", "code", "error"],
-    "properties": {
-        "status": {"const": "error"},
-        "code": {"type": "integer"},
-        "error": {
-            "type": "object",
-            "required": ["id", "message", "details", "request_id"],
-            "properties": {
-                "id": {"type": "string", "pattern": "^HG-[A-Z]+-[0-9]{3}$"},
-                "message": {"type": "string"},
-                "details": {
-                    "type": "array",
-                    "items": {
-                        "type": "object",
-                        "properties": {"field": {"type": "string"}, "issue": {"type": "string"}},
-                    },
-                },
-                "request_id": {"type": "string"},
-            },
-        },
-    },
-}
-
-
-def _operation(endpoint: Endpoint) -> dict[str, Any]:
-    operation: dict[str, Any] = {
-        "operationId": endpoint.name,
-        "summary": endpoint.summary,
-        "x-permission": str(endpoint.permission),
-        "security": [] if endpoint.permission is Door.PUBLIC else [{"token": []}],
-        "parameters": [
-            {
-                "in": "path",
-                "name": name,
-                "required": True,
-                "schema": {"type": "string"} | ({"format": "uuid"} if kind == "uuid" else {}),
-            }
-            for name, kind in endpoint.parameters.items()
-        ],
-        "responses": {str(endpoint.status): _success(endpoint), "default": _failure()},
+def openapi_of_suite() -> dict[str, Any]:
+    """The OpenAPI 3.1 document of everything that passes the gateway, and of the gateway's own health."""
+    tags = {service: _about(service) for service in (*built_services(), "gateway")}
+    endpoints = {
+        service: [item for item in endpoints_of(service) if item.proxied and item.permission is not Door.INTERNAL]
+        for service in built_services()
     }
-    if endpoint.query:
-        operation["parameters"].append({"in": "query", "schema": endpoint.query})
-    if endpoint.body:
-        content = {kind: {"schema": endpoint.body} for kind in ("application/json", "application/xml")}
-        operation["requestBody"] = {"required": True, "content": content}
-    return operation
+    endpoints["gateway"] = endpoints_of("gateway")
+    whole = openapi.document("HeartGuard", _SUITE, endpoints, tags, error_catalogue().values())
+    answers = whole["paths"]["/gateway/health"]["get"]["responses"]
+    answers["503"] = answers["200"] | {"description": "Not every service is ready; the same facts."}
+    return whole
 
 
-def _success(endpoint: Endpoint) -> dict[str, Any]:
-    schema = endpoint.item_schema
-    if schema is None:
-        kinds = {204: "Done", 302: "Elsewhere, as `Location` says"}
-        return {"description": kinds.get(endpoint.status, "A document")}
-    data: dict[str, Any] = {"type": "array", "items": type(schema)} if isinstance(endpoint.returns, PageOf) else {}
-    properties: dict[str, Any] = {"status": {"const": "success"}, "data": data or type(schema)}
-    if isinstance(endpoint.returns, PageOf):
-        properties["meta"] = {
-            "type": "object",
-            "properties": {"limit": {"type": "integer"}, "next_cursor": {"type": ["string", "null"]}},
-        }
-    envelope = {"type": "object", "required": ["status", "data"], "properties": properties}
-    return {
-        "description": "Success",
-        "content": {kind: {"schema": envelope} for kind in ("application/json", "application/xml")},
-    }
+_SUITE = """Open back end for cardiac remote monitoring.
+
+Log in with `POST /auth/login` and send the `access_token` as a bearer token. Bodies and answers are JSON or XML, as
+`Content-Type` and `Accept` say. Every error has an id, says in Spanish or English (`Accept-Language`) what to do next,
+and comes as `application/problem+json` or `+xml` where that is asked for."""
 
 
-def _failure() -> dict[str, Any]:
-    content = {
-        kind: {"schema": {"$ref": "#/components/schemas/Error"}} for kind in ("application/json", "application/xml")
-    }
-    return {"description": "Error", "content": content}
+def _about(service: str) -> str:
+    return (importlib.import_module(package_of(service)).__doc__ or "").strip()
 
 
 # --- XSD -----------------------------------------------------------------------------------------------------------
@@ -296,6 +218,7 @@ def generate() -> Iterator[tuple[Path, str]]:
     """Every generated file with its text."""
     yield ROUTES, _json(route_table())
     yield messaging.TOPOLOGY, _json(topology())
+    yield OPENAPI, _json(openapi_of_suite())
     events: list[type[Event]] = [AuditLog]
     for service in built_services():
         document = openapi_of(service)
@@ -313,11 +236,7 @@ _DIALECT = "https://json-schema.org/draft/2020-12/schema"
 
 
 def _json_schema(schema: Schema) -> dict[str, Any]:
-    plugin = MarshmallowPlugin(schema_name_resolver=_name)
-    spec = APISpec("", "1", "3.1.0", plugins=[plugin])
-    plugin.converter.add_attribute_function(_describe)  # type: ignore[union-attr]
-    spec.components.schema(type(schema).__name__, schema=schema)
-    text = json.dumps(spec.to_dict()["components"]["schemas"]).replace("#/components/schemas/", "#/$defs/")
+    text = json.dumps(openapi.schema_of(schema)).replace("#/components/schemas/", "#/$defs/")
     definitions = json.loads(text)
     own = definitions.pop(type(schema).__name__)
     return {"$schema": _DIALECT, **own, **({"$defs": definitions} if definitions else {})}
@@ -339,7 +258,7 @@ def main(arguments: list[str]) -> int:
     """Write, or with `--check` compare, every generated file."""
     wanted = dict(generate())
     existing = {path for path in SCHEMAS.rglob("*.*") if path.is_file()}
-    existing |= {path for path in (ROUTES, messaging.TOPOLOGY) if path.exists()}
+    existing |= {path for path in (ROUTES, OPENAPI, messaging.TOPOLOGY) if path.exists()}
     stale = [path for path, text in wanted.items() if path not in existing or path.read_text() != text]
     stale += sorted(existing - set(wanted))
     if "--check" in arguments:

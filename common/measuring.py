@@ -1,6 +1,7 @@
 """What waits in a service, measured every few seconds by its worker: its outbox, and the queues it listens to.
 
-A measurement that fails leaves the gauges as they were and `heartguard_measured_timestamp_seconds` behind.
+A measurement that fails leaves the gauges as they were and `heartguard_measured_timestamp_seconds` behind; of the
+status page it disappears.
 """
 
 from __future__ import annotations
@@ -9,12 +10,16 @@ import threading
 import time
 from collections.abc import Iterable, Mapping
 from datetime import datetime
+from typing import Any
 
 import pika
+import redis
 import structlog
 from sqlalchemy import text
 from sqlalchemy.exc import SQLAlchemyError
 
+from common import backlog
+from common.cache import RedisError
 from common.database import ALL_ORGANIZATIONS, Database
 from common.messaging import RETRY_DELAYS_S, BrokerError, dead_letter_queue, parameters, retry_queue
 from common.observability import (
@@ -78,21 +83,30 @@ class QueueAge:
 class Measurer:
     """Measures one service's outbox and queues until told to stop."""
 
-    def __init__(self, url: str, database: Database, ages: Mapping[str, QueueAge], stopping: threading.Event) -> None:
-        self._url, self._database, self._ages, self._stopping = url, database, ages, stopping
+    def __init__(
+        self,
+        url: str,
+        database: Database,
+        client: redis.Redis,
+        ages: Mapping[str, QueueAge],
+        stopping: threading.Event,
+    ) -> None:
+        self._url, self._database, self._redis = url, database, client
+        self._ages, self._stopping = ages, stopping
 
     def run(self) -> None:
         """Measure until told to stop; what is away is measured when it is back."""
         while not self._stopping.is_set():
             try:
-                measure_outbox(self._database)
-                if self._ages:
-                    self._measure_queues()
-            except (SQLAlchemyError, BrokerError, OSError) as error:
+                outbox = measure_outbox(self._database)
+                queues = self._measure_queues() if self._ages else []
+                backlog.write(self._redis, self._database.service, queues, outbox)
+            except (SQLAlchemyError, BrokerError, RedisError, OSError) as error:
                 log.warning("measuring.postponed", reason=type(error).__name__)
             self._stopping.wait(EVERY_S)
 
-    def _measure_queues(self) -> None:
+    def _measure_queues(self) -> list[dict[str, Any]]:
+        found = []
         connection = pika.BlockingConnection(parameters(self._url))
         try:
             channel = connection.channel()
@@ -103,19 +117,30 @@ class Measurer:
             for queue, age in self._ages.items():
                 ready = depth([queue])
                 age.seen(ready)
+                retrying = depth(retry_queue(queue, delay) for delay in RETRY_DELAYS_S)
+                dead = depth([dead_letter_queue(queue)])
                 QUEUE_MESSAGES.labels(queue).set(ready)
-                RETRY_MESSAGES.labels(queue).set(depth(retry_queue(queue, delay) for delay in RETRY_DELAYS_S))
-                DEAD_LETTERS.labels(queue).set(depth([dead_letter_queue(queue)]))
+                RETRY_MESSAGES.labels(queue).set(retrying)
+                DEAD_LETTERS.labels(queue).set(dead)
+                oldest_s = round(age.seconds(), 1)
+                found.append(
+                    {"name": queue, "waiting": ready, "oldest_s": oldest_s, "retrying": retrying, "dead": dead}
+                )
         finally:
             if connection.is_open:
                 connection.close()
         MEASURED.labels("queues").set_to_current_time()
+        return found
 
 
-def measure_outbox(database: Database) -> None:
-    """Set the depth (100,000 at most) and the age of the outbox. Raises SQLAlchemyError when the database is away."""
+def measure_outbox(database: Database) -> dict[str, Any]:
+    """Set and return the depth (100,000 at most) and the age of the outbox.
+
+    Raises SQLAlchemyError when the database is away.
+    """
     with database.transaction(ALL_ORGANIZATIONS, technical=True) as session:
         waiting, age = session.execute(_OUTBOX, {"most": _MOST_COUNTED}).one()
     OUTBOX_MESSAGES.labels(database.service).set(waiting)
     OUTBOX_AGE.labels(database.service).set(float(age))
     MEASURED.labels("outbox").set_to_current_time()
+    return {"waiting": waiting, "oldest_s": round(float(age), 1)}

@@ -64,7 +64,7 @@ def _finish(response: Response) -> Response:
     response.headers["X-Request-ID"] = g.request_id
     response.headers.setdefault("X-Content-Type-Options", "nosniff")
     response.headers.setdefault("Cache-Control", "no-store")
-    response.headers["Vary"] = "Accept, Accept-Language"
+    response.vary.update(("Accept", "Accept-Language"))
     route = _route()
     if route not in _QUIET:
         REQUEST_BYTES.labels(route).observe(request.content_length or 0)

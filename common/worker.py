@@ -19,7 +19,7 @@ from typing import Any
 
 import structlog
 
-from common import consuming, idempotency, measuring, messaging, observability, outbox, publishing, tasks
+from common import cache, consuming, idempotency, measuring, messaging, observability, outbox, publishing, tasks
 from common.config import package_of
 from common.database import Database
 from common.factory import resources_of
@@ -67,7 +67,9 @@ class Worker:
             )
             ages[queue] = consumer.age
             self._runs[queue] = consumer.run
-        self._runs["measuring"] = measuring.Measurer(settings.rabbitmq_url, self.database, ages, self.stopping).run
+        self._runs["measuring"] = measuring.Measurer(
+            settings.rabbitmq_url, self.database, cache.connect(settings.redis_url), ages, self.stopping
+        ).run
 
     def run(self) -> int:
         """Work until SIGTERM or SIGINT; returns the exit status."""

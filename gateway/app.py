@@ -19,8 +19,10 @@ from common.factory import create_service
 from gateway.config import GatewaySettings
 from gateway.health import SuiteHealth
 from gateway.limits import Limits
+from gateway.pages import Pages
 from gateway.policy import RouteTable
 from gateway.proxy import Proxy, Wsgi
+from gateway.routes import api
 from gateway.stalled import StalledConnections
 from gateway.upstream import Upstreams
 
@@ -32,10 +34,14 @@ def create_app() -> Flask:
     upstreams = Upstreams(settings, SERVICES)
     limits = Limits(settings, lambda claims: _ask_auth(settings, upstreams, claims))
     routes = RouteTable.load(settings.routes_file)
-    _add_suite_health(app, SuiteHealth(upstreams))
+    health = SuiteHealth(upstreams, app.extensions["heartguard"].redis)
+    _add_suite_health(app, health)
+    pages = Pages(health)
+    app.register_blueprint(pages.blueprint())
     StalledConnections(settings.stall_timeout).watch()
     verifier = TokenVerifier(settings)
-    app.wsgi_app = Proxy(app.wsgi_app, _metrics(), settings, routes, verifier, limits, upstreams)  # type: ignore[method-assign]
+    proxy = Proxy(app.wsgi_app, pages.paths, _metrics(), settings, routes, verifier, limits, upstreams)
+    app.wsgi_app = proxy  # type: ignore[method-assign]
     return app
 
 
@@ -65,16 +71,18 @@ def _ask_auth(settings: GatewaySettings, upstreams: Upstreams, claims: Claims) -
 
 
 def _add_suite_health(app: Flask, health: SuiteHealth) -> None:
+    (endpoint,) = api.endpoints
+    schema = endpoint.item_schema
+    assert schema is not None
+
     def suite_health() -> Response:
-        """Every service with its state; 200 only when all are ready."""
-        services = health.check()
-        up = all(service["state"] == "up" for service in services)
         media_type = responses.negotiate(request.headers.get("Accept", ""))
-        data = {"state": "up" if up else "degraded", "services": services}
+        data = schema.dump(endpoint.view(health))
+        up = data["state"] == "up"
         headers = {"Content-Type": f"{media_type}; charset=utf-8"} | ({} if up else {"Retry-After": "1"})
         return Response(responses.render_success(data, media_type), 200 if up else 503, headers)
 
-    app.add_url_rule("/gateway/health", "suite_health", suite_health)
+    app.add_url_rule(endpoint.rule, endpoint.name, suite_health)
 
 
 app = create_app()

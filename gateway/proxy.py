@@ -85,6 +85,7 @@ class Proxy:
     def __init__(
         self,
         app: Wsgi,
+        pages: frozenset[str],
         metrics: Wsgi,
         settings: GatewaySettings,
         routes: RouteTable,
@@ -92,7 +93,8 @@ class Proxy:
         limits: Limits,
         upstreams: Upstreams,
     ) -> None:
-        self._app, self._metrics, self._settings, self._routes = app, metrics, settings, routes
+        self._app, self._pages, self._metrics = app, pages, metrics
+        self._settings, self._routes = settings, routes
         self._verifier, self._limits, self._upstreams = verifier, limits, upstreams
         self._names = _ForwardedNames()
         self._meters: dict[tuple[str, str, str, int], tuple[Counter, Histogram]] = {}
@@ -104,9 +106,23 @@ class Proxy:
         path = environ["PATH_INFO"]
         if path in ("/health", "/ready") or path.startswith("/gateway/"):
             return self._app(environ, self._with_cors(environ, start_response))
+        if path in self._pages:
+            return self._show(environ, start_response)
         if path == "/metrics" and self._may_scrape(environ):
             return self._metrics(environ, start_response)
         return self._pass(environ, start_response, path)
+
+    def _show(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
+        """A page of the gateway's own: open to everybody, so limited by address."""
+        try:
+            self._limits.admit("read", self._address_of(environ), None)
+        except ApiError as error:
+            request_id = clean_request_id(environ.get("HTTP_X_REQUEST_ID"))
+            answer = _render(error, environ, request_id)
+            headers = [*answer.headers, ("X-Request-ID", request_id), ("Content-Length", str(answer.length))]
+            start_response(f"{answer.status} {reasons[answer.status]}", headers)
+            return [answer.body] if isinstance(answer.body, bytes) else answer.body
+        return self._app(environ, self._with_cors(environ, start_response))
 
     def _pass(self, environ: Environ, start_response: StartResponse, path: str) -> Iterable[bytes]:
         started = time.perf_counter()

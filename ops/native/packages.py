@@ -24,17 +24,19 @@ class MissingPackages(RuntimeError):
 
 @dataclass(frozen=True)
 class Requirement:
-    """A server the runtime starts, the package that brings it, and the way around it."""
+    """A server the runtime starts or the tests' browser, the package that brings it, and the way around it."""
 
     server: str
     package: str
-    variable: str  # names an existing server instead
+    variable: str = ""  # names an existing server instead
 
     def is_met(self) -> bool:
         if self.server == "postgresql":
             return PostgreSQL.programs() is not None and shutil.which("psql") is not None
         if self.server == "rabbitmq":
             return RabbitMQ.script.exists()
+        if self.server == "chromium":
+            return shutil.which("chromium") is not None and shutil.which("chromedriver") is not None
         return shutil.which("redis-server") is not None
 
 
@@ -42,6 +44,7 @@ REQUIREMENTS = (
     Requirement("postgresql", "postgresql", "DATABASE_HOST"),
     Requirement("redis", "redis-server", "REDIS_URL"),
     Requirement("rabbitmq", "rabbitmq-server", "RABBITMQ_URL"),
+    Requirement("chromium", "chromium-driver"),  # for the tests alone
 )
 
 
@@ -54,10 +57,13 @@ def ensure(servers: set[str], log: Path) -> None:
     packages = [item.package for item in missing]
     if os.geteuid() != 0 or shutil.which("apt-get") is None:
         reason = "only root can install" if shutil.which("apt-get") else "there is no apt to install"
-        variables = ", ".join(item.variable for item in missing)
+        variables = ", ".join(item.variable for item in missing if item.variable)
+        instead = (
+            f", or use existing servers: set {variables} in .env (.env.example explains them)" if variables else ""
+        )
         raise MissingPackages(
             f"{reason} the missing packages {' '.join(packages)}. Either run this once as root, or let somebody\n"
-            f"install them, or use existing servers: set {variables} in .env (.env.example explains them)."
+            f"install them{instead}."
         )
     with Progress(f"Installing {', '.join(packages)} by apt"), denied_autostart(), log.open("wb") as output:
         for command in (["update"], ["install", "-y", "--no-install-recommends", *packages]):

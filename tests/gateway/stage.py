@@ -29,6 +29,7 @@ from ops.native.servers import Redis, free_ports
 ROOT = Path(__file__).resolve().parents[2]
 KEY, INTERNAL_KEY = secrets.token_hex(32), secrets.token_hex(32)
 NOBODY = "http://127.0.0.1:9"  # the discard port
+READY = b'{"status":"success","data":{"dependencies":{"postgresql":{"state":"up","latency_ms":0.7}}}}'
 ORIGIN = "https://admin.example.org"
 PATIENT = "/patients/0198b7a2-5c1e-7c44-9a51-3d2f4b6a7c88"
 USER = "0198b7a2-0000-7000-8000-000000000001"
@@ -147,7 +148,7 @@ class Service:
         body = stream.read(int(headers.get("content-length", 0)))
         request = Received(method, target, headers, lines, body, number)
         if target == "/ready":
-            return answer(status=self.ready_status)(peer, request)
+            return answer(READY, self.ready_status)(peer, request)
         self.received.append(request)
         return self.behave(peer, request)
 

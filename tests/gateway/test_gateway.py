@@ -544,7 +544,7 @@ def test_suite_health_names_every_service_in_both_formats(new_gateway, services,
     gateway = new_gateway(**stand_ins)
     given = gateway.ask("GET", "/gateway/health")
     data = json.loads(given.body)["data"]
-    assert (given.status, data["state"], len(data["services"])) == (200, "up", 11)
+    assert (given.status, data["state"], len(data["services"])) == (200, "up", 12)
     assert {item["name"]: item["state"] for item in data["services"]}["patient"] == "up"
     assert all(item["latency_ms"] > 0 for item in data["services"])
     services["alert"].ready_status = "503 Service Unavailable"
