@@ -125,5 +125,6 @@ class ServiceSettings(Settings):
     database_port: int = setting("DATABASE_PORT", 5432, kind="int")
     database_name: str = setting("DATABASE_NAME", "heartguard")
     database_password: str = setting("{SERVICE}_DATABASE_PASSWORD")
+    database_password_next: str | None = setting("{SERVICE}_DATABASE_PASSWORD_NEXT", None)
     database_pool: int = setting("DATABASE_POOL", 8, kind="int", validate=validate.Range(1, 64))
     rabbitmq_url: str = setting("RABBITMQ_URL", validate=validate.Regexp(r"amqps?://\S+"))

@@ -9,6 +9,7 @@ from enum import Enum
 from typing import Any
 from uuid import UUID
 
+import psycopg2
 from sqlalchemy import URL, CheckConstraint, MetaData, create_engine, event, func, text
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import DeclarativeBase, Mapped, ORMExecuteState, Session, declared_attr, mapped_column
@@ -94,15 +95,29 @@ class Database:
             "connect_timeout": 2,
             "application_name": f"{settings.service}{' worker' if worker else ''}",
         }
+        self._next_password = settings.database_password_next
         self.engine = create_engine(
             self.url,
+            creator=self.connect,
             pool_size=pool_size or settings.database_pool,
             max_overflow=0,
             pool_timeout=POOL_TIMEOUT_S,
             pool_pre_ping=not worker,  # a worker holds its message and tries again; a request cannot
             hide_parameters=True,
-            connect_args=self.connect_args,
         )
+
+    def connect(self) -> Any:
+        """A new connection of the driver's, outside the pool.
+
+        While the role's password is being changed two are known: nobody here sees the moment at which it changes.
+        """
+        place = {"host": self.url.host, "port": self.url.port, "dbname": self.url.database, "user": self.url.username}
+        try:
+            return psycopg2.connect(password=self.url.password, **place, **self.connect_args)
+        except psycopg2.OperationalError:
+            if not self._next_password:
+                raise
+            return psycopg2.connect(password=self._next_password, **place, **self.connect_args)
 
     @contextmanager
     def transaction(self, organization: UUID | Scope | None, *, technical: bool = False) -> Iterator[Session]:

@@ -58,15 +58,7 @@ class TaskRunner:
                 self._stopping.wait(1.0)
 
     def _listen(self) -> None:
-        url = self._database.url
-        connection = psycopg2.connect(
-            host=url.host,
-            port=url.port,
-            dbname=url.database,
-            user=url.username,
-            password=url.password,
-            **self._database.connect_args,
-        )
+        connection = self._database.connect()
         try:
             connection.autocommit = True
             channel = sql.Identifier(f"{self._database.service}.{self._task.name}")

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from ops.backups import archive
-from ops.backups.places import KEEPERS, SERVICES, BackupError, Containers, Native, last_words
+from ops.backups.places import SERVICES, BackupError, Containers, Native, last_words
 
 HERE = Path(__file__).parent
 # What a restored suite cannot do without: second factors are sealed with the one, audit heads signed with the other.
@@ -174,7 +174,7 @@ def pack(place: Native | Containers, folder: Path, kind: str, seal: archive.Seal
     """Files that a service keeps, as a tar; returns the rows of the time series' tables."""
     script = (HERE / "volume.py").read_text()
     path = folder / f"{kind}.tar{seal.suffix}"
-    said = archive.write(path, place.python(KEEPERS[kind], script, "pack", kind), seal)
+    said = archive.write(path, place.files(script, "pack", kind), seal)
     say(f"  {kind:<14} {path.stat().st_size:>35} bytes")
     return last_object(said) if kind == "timeseries" else {}
 

@@ -17,8 +17,9 @@ SERVICES = (
     *("auth", "organization", "user", "patient", "device", "influx"),
     *("inference", "alert", "notification", "media", "audit"),
 )
-# Who can reach each kind of files in containers: the service whose volume it is.
-KEEPERS = {"timeseries": "influx", "audit-heads": "audit", "storage": "storage"}
+# The service of docker-compose.yml that every volume with files is mounted in, and where the object store's is.
+VOLUMES = "migrate"
+OBJECTS = "/var/lib/heartguard/objects"
 READY_TIMEOUT_S = 60
 
 
@@ -94,8 +95,12 @@ class Native:
         command = self.postgres("psql")
         Command(["bash", "ops/postgres/init.sh"], {**command.environment, "DATABASE_NAME": database}).output()
 
-    def python(self, keeper: str, script: str, *arguments: str) -> Command:
-        """A script in the place where the files or the settings of a service are."""
+    def python(self, service: str, script: str) -> Command:
+        """A script with the code and the settings of a service."""
+        return Command([sys.executable, "-c", script], self.runtime.environment)
+
+    def files(self, script: str, *arguments: str) -> Command:
+        """A script where the services keep their files."""
         return Command([sys.executable, "-c", script, *arguments], self.runtime.environment)
 
     def keeps(self, kind: str) -> bool:
@@ -156,20 +161,20 @@ class Containers:
         words = ["exec", "-T", "-e", f"DATABASE_NAME={database}", "postgres", "bash", "-s"]
         self.compose(*words).output((ROOT / "ops/postgres/init.sh").read_bytes())
 
-    def python(self, keeper: str, script: str, *arguments: str) -> Command:
-        """A script in a container of the service, in a fresh one where none runs."""
-        if keeper in self._running():
-            return self.compose("exec", "-T", keeper, "python", "-c", script, *arguments)
-        return self.compose("run", "--rm", "-T", "--no-deps", keeper, "python", "-c", script, *arguments)
+    def python(self, service: str, script: str) -> Command:
+        """A script with the code and the settings of a service, in a fresh container where none runs."""
+        where = ["exec", "-T"] if service in self._running() else ["run", "--rm", "-T", "--no-deps"]
+        return self.compose(*where, service, "python", "-c", script)
+
+    def files(self, script: str, *arguments: str) -> Command:
+        """A script where the services keep their files."""
+        words = ["run", "--rm", "-T", "--no-deps", "-e", f"STORAGE_FOLDER={OBJECTS}", VOLUMES, "python", "-c"]
+        return self.compose(*words, script, *arguments)
 
     def keeps(self, kind: str) -> bool:
         """Whether this suite itself keeps files of this kind."""
-        if kind == "timeseries":
-            return "INFLUXDB_URL" not in self.variables and "influxdb" not in self._services()
-        return KEEPERS[kind] in self._services()
-
-    def _services(self) -> set[str]:
-        return set(self.compose("config", "--services").output().decode().split())
+        elsewhere = {"timeseries": "INFLUXDB_URL", "storage": "GCS_BUCKET"}
+        return elsewhere.get(kind) not in self.variables
 
     def _running(self) -> set[str]:
         return set(self.compose("ps", "--services", "--status", "running").output().decode().split())

@@ -9,7 +9,7 @@ from typing import Any
 
 from ops.backups import archive
 from ops.backups.make import COUNTS, HERE, LASTING_KEYS, last_object, marks, say, session
-from ops.backups.places import KEEPERS, ROOT, SERVICES, BackupError, Command, Containers, Native
+from ops.backups.places import ROOT, SERVICES, BackupError, Command, Containers, Native
 
 KINDS = ("timeseries", "audit-heads", "storage")
 
@@ -113,7 +113,7 @@ def check_empty(place: Native | Containers, *, force: bool) -> None:
 def count(place: Native | Containers, kind: str) -> int:
     """How many files of a kind are there."""
     script = (HERE / "volume.py").read_text()
-    return int(place.python(KEEPERS[kind], script, "count", kind).output())
+    return int(place.files(script, "count", kind).output())
 
 
 def query(place: Native | Containers, database: str, statement: str) -> str:
@@ -162,7 +162,7 @@ def unpack(place: Native | Containers, folder: Path, kind: str, manifest: dict[s
         say(f"  {kind:<14} not here: {'not in the backup' if not path.exists() else 'this suite keeps them elsewhere'}")
         return
     words = ["unpack", kind, *(["--aside"] if aside else [])]
-    command = place.python(KEEPERS[kind], (HERE / "volume.py").read_text(), *words)
+    command = place.files((HERE / "volume.py").read_text(), *words)
     # The script speaks on its error stream; here it is wanted as output.
     merged = Command(["sh", "-c", 'exec "$@" 2>&1', "sh", *command.words], command.environment)
     said = archive.feed(path, merged)

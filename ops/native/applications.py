@@ -44,7 +44,8 @@ def _worker_metrics(runtime: Runtime, service: str) -> dict[str, str]:
 
 def _withheld(service: str) -> dict[str, str]:
     """Empties the secrets that only others use: an empty variable also hides the one in `.env`."""
-    secrets = (*PASSWORDS, "AUTH_SECRET_KEYS", "AUDIT_SIGNING_KEY")
+    passwords = (*PASSWORDS, *(f"{name}_NEXT" for name in PASSWORDS))  # the next one while a password is changed
+    secrets = (*passwords, "AUTH_SECRET_KEYS", "AUDIT_SIGNING_KEY")
     return {name: "" for name in secrets if not name.startswith(f"{service.upper()}_")}
 
 

@@ -11,124 +11,23 @@ import stat
 import subprocess
 import sys
 import tarfile
-import tempfile
 import time
 import urllib.parse
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
-import urllib3
 from uuid6 import uuid7
 
 from ops.backups import archive, make, restore
 from ops.backups.places import BackupError
 from ops.native import runtime, settings
-from ops.native.servers import ROOT, free_ports
-from ops.native.settings import PORT_DEFAULTS
-from tests.support.suite import Suite
+from ops.native.servers import ROOT
+from tests.operations.house import Client, House
 
-PASSED_ON = {"PATH", "HOME", "LANG", "TMPDIR"}  # other variables of a test run name the servers of its session
 WEB = ("auth", "patient", "influx", "media", "audit")
 FILE = b"%PDF-1.4\n" + bytes(range(256)) * 20
-EMAIL = "admin@heartguard.local"
-
-
-@dataclass
-class House:
-    """A suite of its own: `.env`, state folder, servers, and the services that this test needs."""
-
-    folder: Path
-    environment: dict[str, str] = field(init=False)
-
-    def __post_init__(self) -> None:
-        ports = zip(PORT_DEFAULTS, map(str, free_ports(len(PORT_DEFAULTS))), strict=True)
-        self.environment = {name: os.environ[name] for name in PASSED_ON & os.environ.keys()}
-        self.environment |= {**dict(ports), "HEARTGUARD_STATE": str(self.folder / "state")}
-        self.environment |= {"HEARTGUARD_ENV_FILE": str(self.folder / ".env"), "PYTHONPATH": str(ROOT)}
-        self.environment["PATH"] = f"{Path(sys.executable).parent}:{self.environment['PATH']}"
-        self.environment["BACKUP_FOLDER"] = str(self.folder / "backups")
-
-    @contextmanager
-    def servers(self) -> Iterator[settings.Runtime]:
-        """PostgreSQL, Redis, RabbitMQ, mail catcher and object store, schemas and queues."""
-        with pytest.MonkeyPatch.context() as patch:
-            for name in os.environ:
-                if name not in PASSED_ON:
-                    patch.delenv(name)
-            for name, value in self.environment.items():
-                patch.setenv(name, value)
-            settings.make_env(self.folder / ".env")
-            loaded = settings.load(self.folder / ".env", self.folder / "state")
-        runtime.claim_state(loaded.state)
-        started = [server for server in loaded.servers if server.name != "epmd"]
-        try:
-            for server in started:
-                server.launch(tied=True)
-            for server in started:
-                server.wait_ready()
-            runtime.prepare_database(loaded)
-            runtime.prepare_broker(loaded)
-            yield loaded
-        finally:
-            for server in started:
-                server.stop()
-
-    @contextmanager
-    def services(self, loaded: settings.Runtime, logs: Path, workers: tuple[str, ...] = WEB) -> Iterator[Suite]:
-        """Web processes and workers on these servers."""
-        logs.mkdir(exist_ok=True)
-        servers: Any = SimpleNamespace(environment=dict(loaded.environment))
-        state = {"TIMESERIES_PATH": str(loaded.state / "timeseries/series.db"), "DATABASE_POOL": "2"}
-        suite = Suite(servers, logs, extra=state)
-        try:
-            suite.start_web(*WEB)
-            suite.start_workers(*workers)
-            yield suite
-        finally:
-            suite.stop()
-
-    def run(self, script: str, *arguments: str, **extra: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [ROOT / "ops" / script, *arguments],
-            env={**self.environment, **extra},
-            capture_output=True,
-            text=True,
-            timeout=120,
-            check=False,
-        )
-
-
-@pytest.fixture(scope="module")
-def house() -> Iterator[House]:
-    folder = Path(tempfile.mkdtemp(prefix="hg-"))
-    folder.chmod(0o711)
-    yield House(folder)
-    shutil.rmtree(folder)
-
-
-class Client:
-    """Somebody with a token, in front of the services themselves."""
-
-    def __init__(self, suite: Suite, password: str) -> None:
-        self.suite, self.token = suite, ""
-        self.pool = urllib3.PoolManager(retries=False, timeout=15)
-        answer = self.call("auth", "POST", "/auth/login", {"email": EMAIL, "password": password})
-        self.token = answer["data"]["access_token"]
-
-    def call(self, service: str, method: str, path: str, body: Any = None) -> Any:
-        headers = {"Content-Type": "application/json"} | (
-            {"Authorization": f"Bearer {self.token}"} if self.token else {}
-        )
-        data = None if body is None else json.dumps(body).encode()
-        answer = self.pool.request(method, f"{self.suite.url(service)}{path}", body=data, headers=headers)
-        assert answer.status < 300, (path, answer.status, answer.data)
-        return answer.json() if answer.data else None
 
 
 def superuser(loaded: settings.Runtime, statement: str) -> str:
@@ -213,7 +112,7 @@ def test_back_up_destroy_restore_verify(house: House) -> None:
     org = str(uuid7())
     with house.servers() as loaded:
         password = runtime.first_login(loaded).rpartition(" ")[2]
-        with house.services(loaded, house.folder / "logs") as suite:
+        with house.services(loaded, WEB, workers=WEB) as suite:
             client = Client(suite, password)
             ids = fill(loaded, client, org)
             before = seen(client, org, ids)
@@ -245,7 +144,7 @@ def test_back_up_destroy_restore_verify(house: House) -> None:
     with house.servers() as loaded:
         assert rows_of(loaded) == calm
         assert "there is a superadmin" not in runtime.first_login(loaded)  # which says so on its error stream
-        with house.services(loaded, house.folder / "logs", workers=()) as suite:
+        with house.services(loaded, WEB) as suite:
             client = Client(suite, password)
             assert seen(client, org, ids) == before
             walk = client.call("audit", "GET", "/audit/verify")["data"]
