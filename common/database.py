@@ -111,13 +111,19 @@ class Database:
 
         While the role's password is being changed two are known: nobody here sees the moment at which it changes.
         """
-        place = {"host": self.url.host, "port": self.url.port, "dbname": self.url.database, "user": self.url.username}
+        place: dict[str, Any] = {
+            "host": self.url.host,
+            "port": self.url.port,
+            "dbname": self.url.database,
+            "user": self.url.username,
+            **self.connect_args,
+        }
         try:
-            return psycopg2.connect(password=self.url.password, **place, **self.connect_args)
+            return psycopg2.connect(password=self.url.password, **place)
         except psycopg2.OperationalError:
             if not self._next_password:
                 raise
-            return psycopg2.connect(password=self._next_password, **place, **self.connect_args)
+            return psycopg2.connect(password=self._next_password, **place)
 
     @contextmanager
     def transaction(self, organization: UUID | Scope | None, *, technical: bool = False) -> Iterator[Session]:
