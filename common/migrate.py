@@ -7,17 +7,23 @@ from __future__ import annotations
 
 import importlib
 import sys
+import time
 from dataclasses import dataclass
 from pathlib import Path
 
 from alembic import command
 from alembic.config import Config
+from psycopg2.errors import LockNotAvailable
 from sqlalchemy import URL, Connection, MetaData, NullPool, create_engine, text
+from sqlalchemy.exc import OperationalError
 
 from common.config import ROOT, SERVICES, Settings, package_of, setting
 
 # One key per suite: two operators who migrate at once wait for each other.
 _LOCK_KEY = 7_240_001
+# An ALTER that waits behind a long transaction makes everybody wait behind it: it gives way soon, and comes again.
+_LOCK_TIMEOUT_MS = 300
+_PAUSE_S, _PATIENCE_S = 1.0, 300.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,7 +46,7 @@ def connect(settings: MigrationSettings, service: str) -> Connection:
         settings.database_port,
         settings.database_name,
     )
-    options = f'-csearch_path="{service}" -clock_timeout=5000 -ctimezone=UTC'
+    options = f'-csearch_path="{service}" -clock_timeout={_LOCK_TIMEOUT_MS} -ctimezone=UTC'
     return create_engine(url, poolclass=NullPool, hide_parameters=True, connect_args={"options": options}).connect()
 
 
@@ -68,12 +74,29 @@ def metadata_of(service: str) -> MetaData:
 
 
 def upgrade(service: str, settings: MigrationSettings) -> None:
-    """Migrate one service's schema to its head; concurrent runs wait for each other."""
+    """Migrate one service's schema to its head; concurrent runs wait for each other.
+
+    A revision that does not get its locks is tried again from its beginning, for some minutes; then the error is
+    raised, and what came before it stays done.
+    """
     with connect(settings, service) as connection:
+        connection.execute(text("SET lock_timeout = 0"))
         connection.execute(text("SELECT pg_advisory_lock(:key)"), {"key": _LOCK_KEY})
         connection.commit()
-        command.upgrade(config_of(service, connection), "head")
-        connection.commit()
+        deadline = time.monotonic() + _PATIENCE_S
+        while True:
+            try:
+                connection.execute(text(f"SET lock_timeout = {_LOCK_TIMEOUT_MS}"))
+                connection.commit()
+                command.upgrade(config_of(service, connection), "head")
+                connection.commit()
+                return
+            except OperationalError as error:
+                if not isinstance(error.orig, LockNotAvailable) or time.monotonic() > deadline:
+                    raise
+                connection.rollback()
+                print(f"{service}: a table is in use; trying again", flush=True)
+                time.sleep(_PAUSE_S)
 
 
 def new(service: str, message: str, settings: MigrationSettings) -> None:

@@ -27,6 +27,18 @@ def enable_row_security(*table_names: str) -> None:
         op.execute(f'CREATE POLICY organization ON "{name}" USING ({ORGANIZATION_IS_CALLERS})')
 
 
+def create_index_under_load(name: str, table: str, columns: list[str], **options: Any) -> None:
+    """Create an index while others write. Can be repeated: a build that broke off leaves an invalid index behind.
+
+    It waits for running transactions without a limit; nobody waits for it.
+    """
+    with op.get_context().autocommit_block():
+        op.execute("SET lock_timeout = 0")
+        op.drop_index(name, table, if_exists=True, postgresql_concurrently=True)
+        op.create_index(name, table, columns, postgresql_concurrently=True, **options)
+        op.execute("RESET lock_timeout")
+
+
 def insert_catalogue(table: Any, rows: list[dict[str, Any]]) -> None:
     """Fill a catalogue table."""
     op.bulk_insert(table, rows)
