@@ -1,14 +1,19 @@
 """gunicorn's settings, the same for every service: `gunicorn -c common/gunicorn.py patient_service.app:app`."""
 
 import os
+from pathlib import Path
 from typing import Any
 
+from dotenv import dotenv_values
 from prometheus_client import multiprocess
+
+# Read, never loaded: a worker that starts after `.env` changed must find its new values, not this process's.
+_VARIABLES = {**dotenv_values(os.environ.get("HEARTGUARD_ENV_FILE", ".env"), interpolate=False), **os.environ}
 
 bind = f"{os.environ.get('BIND_HOST', '127.0.0.1')}:{os.environ['PORT']}"
 worker_class = "gthread"
-workers = int(os.environ.get("WEB_WORKERS", "1"))
-threads = int(os.environ.get("WEB_THREADS", "8"))
+workers = int(_VARIABLES.get("WEB_WORKERS") or 1)
+threads = int(_VARIABLES.get("WEB_THREADS") or 8)
 keepalive = 75
 graceful_timeout = 10
 timeout = 30
@@ -22,7 +27,15 @@ errorlog = "-"
 loglevel = "warning"
 
 
+def post_worker_init(worker: Any) -> None:
+    """Say that a worker has loaded the application: a reload waits for it before an old one goes."""
+    if folder := os.environ.get("HEARTGUARD_READY_FOLDER"):
+        Path(folder, str(worker.pid)).touch()
+
+
 def child_exit(server: Any, worker: Any) -> None:
-    """Forget a dead worker's gauges."""
+    """Forget a dead worker's readiness and gauges."""
+    if folder := os.environ.get("HEARTGUARD_READY_FOLDER"):
+        Path(folder, str(worker.pid)).unlink(missing_ok=True)
     if "PROMETHEUS_MULTIPROC_DIR" in os.environ:
         multiprocess.mark_process_dead(worker.pid)  # type: ignore[no-untyped-call]

@@ -17,12 +17,18 @@ _HEAD_TIMEOUT_MS = 10_000
 
 
 def main() -> None:
-    """Serve until SIGTERM, which lets running requests end."""
+    """Serve until SIGTERM, which lets running requests end; SIGHUP starts the workers anew, each before its old one."""
+    given = dict(os.environ)
     settings = GatewaySettings.load("gateway")
+    address = os.environ.get("GATEWAY_HOST", "127.0.0.1")
+    port = int(os.environ.get("GATEWAY_PORT", SERVICE_PORTS["gateway"]))
+    # A worker that starts after `.env` changed must find its new values, not those this process read.
+    for name in os.environ.keys() - given.keys():
+        del os.environ[name]
     Granian(
         "gateway.app:app",
-        address=os.environ.get("GATEWAY_HOST", "127.0.0.1"),
-        port=int(os.environ.get("GATEWAY_PORT", SERVICE_PORTS["gateway"])),
+        address=address,
+        port=port,
         interface=Interfaces.WSGI,
         http=HTTPModes.http1,
         websockets=False,

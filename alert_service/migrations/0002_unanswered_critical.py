@@ -3,6 +3,8 @@
 import sqlalchemy as sa
 from alembic import op
 
+from common.migrations import create_index_under_load
+
 revision = "0002"
 down_revision = "0001"
 branch_labels = None
@@ -10,7 +12,7 @@ depends_on = None
 
 
 def upgrade():
-    op.create_index(
+    create_index_under_load(
         "ix_alerts_critical",
         "alerts",
         ["paged_at"],

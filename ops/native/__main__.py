@@ -1,11 +1,11 @@
-"""`python -m ops.native install|start|stop|status|purge|mail|logs|run`."""
+"""`python -m ops.native install|start|reload|stop|status|purge|mail|logs|run`."""
 
 from __future__ import annotations
 
 import argparse
 import sys
 
-from ops.native import console, runtime
+from ops.native import console, reloading, runtime
 from ops.native.packages import MissingPackages
 from ops.native.servers import ServerError
 from ops.native.settings import SettingsError, state_folder
@@ -30,6 +30,8 @@ def parser() -> argparse.ArgumentParser:
     commands = top.add_subparsers(dest="command", required=True)
     commands.add_parser("install", help="install the servers that are missing; start nothing")
     commands.add_parser("start", help="bring everything up; changes nothing where it is up")
+    reload = commands.add_parser("reload", help="migrate, then bring new code and settings in without an interruption")
+    reload.add_argument("programs", nargs="*", metavar="PROGRAM", help="only these, for example patient-web")
     stop = commands.add_parser("stop", help="stop everything, keep the data")
     stop.add_argument("--purge", action="store_true", help="delete the data as well")
     purge = commands.add_parser("purge", help="stop everything and delete the data")
@@ -58,6 +60,8 @@ def main(arguments: list[str]) -> int:
             runtime.install()
         elif chosen.command == "start":
             runtime.start()
+        elif chosen.command == "reload":
+            reloading.reload(chosen.programs)
         elif chosen.command in ("stop", "purge"):
             purge = chosen.command == "purge" or chosen.purge
             if purge and not confirmed(chosen.yes):

@@ -29,7 +29,11 @@ def applications(runtime: Runtime) -> list[Program]:
             found.append(Program("gateway", [sys.executable, "-m", "gateway.serve"], environment=environment))
             continue
         web = [sys.executable, "-m", "gunicorn", "-c", "common/gunicorn.py", f"{package_of(name)}.app:app"]
-        shared = {"PROMETHEUS_MULTIPROC_DIR": str(metrics_folder(runtime, name)), "BIND_HOST": LOOPBACK}
+        shared = {
+            "PROMETHEUS_MULTIPROC_DIR": str(metrics_folder(runtime, name)),
+            "HEARTGUARD_READY_FOLDER": str(ready_folder(runtime, name)),
+            "BIND_HOST": LOOPBACK,
+        }
         found.append(Program(f"{name}-web", web, environment=environment | shared))
         environment |= _worker_metrics(runtime, name)
         found.append(Program(f"{name}-worker", [sys.executable, "-m", "common.worker", name], environment=environment))
@@ -57,6 +61,11 @@ def gateway_host(runtime: Runtime) -> str:
 def metrics_folder(runtime: Runtime, service: str) -> Path:
     """Where the processes of a service share their metrics."""
     return runtime.state / "prometheus" / service
+
+
+def ready_folder(runtime: Runtime, service: str) -> Path:
+    """Where a service's web workers say that they have loaded the application."""
+    return runtime.state / "workers" / service
 
 
 def fingerprint(runtime: Runtime, configuration: str) -> str:

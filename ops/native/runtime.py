@@ -23,6 +23,7 @@ from ops.native.applications import (
     is_ready,
     metrics_folder,
     present_services,
+    ready_folder,
     service_of,
 )
 from ops.native.console import Progress, last_lines, print_addresses, say
@@ -99,7 +100,7 @@ def start() -> None:
         if not supervisor.is_alive():
             check_ports(runtime)
             prepare(runtime, configuration)
-            supervisor.launch(runtime.environment, runtime.logs / "supervisord-start.log")
+            supervisor.launch(runtime.supervised_environment(), runtime.logs / "supervisord-start.log")
             (state / "fingerprint").write_text(current)
         start_servers(supervisor, runtime)
         prepare_database(runtime)
@@ -170,6 +171,9 @@ def prepare(runtime: Runtime, configuration: str) -> None:
     for name in SERVICES:  # samples of dead processes would be counted again
         shutil.rmtree(metrics_folder(runtime, name), ignore_errors=True)
         metrics_folder(runtime, name).mkdir(mode=0o700)
+        shutil.rmtree(ready_folder(runtime, name), ignore_errors=True)
+        ready_folder(runtime, name).mkdir(mode=0o700, parents=True)
+    runtime.write_settings()
     conf = runtime.state / "supervisord.conf"
     conf.write_text(configuration)
     conf.chmod(0o600)

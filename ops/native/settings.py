@@ -57,6 +57,30 @@ class Runtime:
     ports: Mapping[str, int]
     servers: tuple[Server, ...]
     environment: Mapping[str, str] = field(repr=False)
+    addresses: Mapping[str, str] = field(repr=False, default_factory=dict)  # where the servers and services listen
+
+    @property
+    def settings_file(self) -> Path:
+        """What the programs read when they start: kept by `write_settings`, so that a reload can change it."""
+        return self.state / "settings.env"
+
+    def supervised_environment(self) -> dict[str, str]:
+        """What supervisord passes on for as long as it runs: nothing that the settings file says."""
+        kept = {name: value for name, value in self.environment.items() if name not in self._settings()}
+        return {**kept, "HEARTGUARD_ENV_FILE": str(self.settings_file)}
+
+    def write_settings(self) -> None:
+        """Put the variables in force where the programs read them when they start."""
+        draft = self.settings_file.with_suffix(f".{os.getpid()}")
+        with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
+            for name, value in sorted(self._settings().items()):
+                escaped = value.replace("\\", "\\\\").replace("'", "\\'")
+                file.write(f"{name}='{escaped}'\n")
+        draft.rename(self.settings_file)
+
+    def _settings(self) -> dict[str, str]:
+        settled = {"HEARTGUARD_STATE", "HEARTGUARD_ENV_FILE", "HEARTGUARD_FAILPOINTS"}  # read before any file
+        return {name: value for name, value in {**self.variables, **self.addresses}.items() if name not in settled}
 
     @property
     def logs(self) -> Path:
@@ -200,4 +224,4 @@ def load(path: Path, state: Path) -> Runtime:
         "HEARTGUARD_ENV_FILE": str(path),
         "PYTHONUNBUFFERED": "1",
     }
-    return Runtime(state, variables, ports, tuple(servers), environment)
+    return Runtime(state, variables, ports, tuple(servers), environment, addresses)

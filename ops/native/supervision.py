@@ -160,6 +160,13 @@ class Supervisor:
                 if fault.faultCode != Faults.ALREADY_STARTED:
                     raise ServerError(f"{name} cannot be started: {fault.faultString}") from fault
 
+    def pid_of(self, name: str) -> int:
+        """The process of a running program; raises ServerError when it does not run."""
+        info = self.states().get(name)
+        if info is None or info["statename"] != "RUNNING":
+            raise ServerError(f"{name} does not run: `python -m ops.native status` says more")
+        return int(str(info["pid"]))
+
     def stop(self, names: Iterable[str], timeout: float = 60) -> None:
         """Stop the named programs together and wait until all are down."""
         names = set(names)
