@@ -80,8 +80,11 @@ def upgrade(service: str, settings: MigrationSettings) -> None:
     raised, and what came before it stays done.
     """
     with connect(settings, service) as connection:
-        connection.execute(text("SET lock_timeout = 0"))
-        connection.execute(text("SELECT pg_advisory_lock(:key)"), {"key": _LOCK_KEY})
+        # Asked for again and again: who waits inside PostgreSQL holds a snapshot, and an index that is built
+        # concurrently waits for that one in turn.
+        while not connection.scalar(text("SELECT pg_try_advisory_lock(:key)"), {"key": _LOCK_KEY}):
+            connection.rollback()
+            time.sleep(_PAUSE_S)
         connection.commit()
         deadline = time.monotonic() + _PATIENCE_S
         while True:
