@@ -13,7 +13,7 @@ from apispec.ext.marshmallow import MarshmallowPlugin
 from marshmallow import Schema
 from marshmallow import fields as ma
 
-from common import responses, serialization
+from common import conditional, responses, serialization
 from common.api import Endpoint, PageOf, Raw, Tenancy
 from common.config import package_of
 from common.errors import ApiError
@@ -59,9 +59,16 @@ def document(
         for status, group in by_status.items():
             spec.components.response(f"{service}.{status}", _failure(status, group))
         own = {error.status for error in known if _package(error) == package_of(service)}
+        read = {endpoint.path for endpoint in items if endpoint.reads_one}
         for endpoint in items:
             statuses = (_statuses(endpoint) | (own if endpoint.method != "GET" else set())) & set(by_status)
             operation = _operation(service, endpoint, statuses)
+            if endpoint.reads_one:
+                operation["parameters"].append("If-None-Match")
+                operation["responses"]["200"]["headers"]["ETag"] = "ETag"
+                operation["responses"]["304"] = {"description": HTTPStatus(304).phrase, "headers": {"ETag": "ETag"}}
+            elif endpoint.path in read and endpoint.method in conditional.CHANGES:
+                operation["parameters"].append("If-Match")
             spec.path(path=endpoint.path, operations={endpoint.method.lower(): operation})
     for error in known:
         for media_type in _ERROR_FORMATS:
@@ -157,8 +164,6 @@ def _shared_parameters(endpoint: Endpoint) -> list[str]:
         chosen.append("org_id")
     if endpoint.keeps_answer:
         chosen.append("Idempotency-Key")
-    if endpoint.method in ("PUT", "PATCH", "DELETE"):
-        chosen.append("If-Match")
     return chosen
 
 
@@ -175,7 +180,7 @@ def _statuses(endpoint: Endpoint) -> set[int]:
         found |= {400, 409, 413}
     if endpoint.body:
         found.add(415)
-    if endpoint.method in ("PUT", "PATCH", "DELETE"):
+    if endpoint.method in conditional.CHANGES:
         found.add(412)
     return found
 
@@ -317,6 +322,12 @@ _PARAMETERS: dict[str, dict[str, Any]] = {
         "description": "With the same key and body the first answer comes again for 24 hours.",
         "schema": {"type": "string"},
     },
+    "If-None-Match": {
+        "in": "header",
+        "name": "If-None-Match",
+        "description": "The `ETag` of what is known already; 304 when it is still so.",
+        "schema": {"type": "string"},
+    },
     "If-Match": {
         "in": "header",
         "name": "If-Match",
@@ -329,6 +340,7 @@ _HEADERS: dict[str, dict[str, Any]] = {
         "description": "Names this request in every log line and in the audit trail.",
         "schema": {"type": "string"},
     },
+    "ETag": {"description": "Names this state of the resource.", "schema": {"type": "string"}},
     "Location": {"description": "Where the new resource is.", "schema": {"type": "string", "format": "uri-reference"}},
     "Retry-After": {"description": "Seconds to wait.", "schema": {"type": "integer"}},
 }
