@@ -5,7 +5,7 @@ cd "$(dirname "${BASH_SOURCE[0]}")"
 
 usage() {
     cat <<'TEXT'
-Usage: ./start_services.sh [--native | --docker | --prepare-only]
+Usage: ./start_services.sh [--native | --prepare-only | --docker [--profile NAME]... [--no-build] [--logs]]
 
 Makes .env with fresh secrets if it is missing, starts PostgreSQL, Redis, RabbitMQ, a mail catcher, an object store,
 the gateway, eleven services and their workers, waits until all are ready, and prints their addresses and the first
@@ -14,7 +14,10 @@ login.
   --native   on this machine itself (as root on Debian it installs what is missing)
   --docker   in containers with Docker Compose
   --prepare-only  install what the native runtime and the tests need, and start nothing
-  (neither)  Docker Compose where docker-compose.yml and a Docker engine are there, else --native
+  (neither)  Docker Compose where a Docker engine answers, else --native
+  --profile NAME  with containers: also start those of observability (Prometheus, Grafana) or influxdb
+  --no-build      with containers: use the images as they are
+  --logs          with containers: follow the logs once all are healthy
 
 PYTHON=/path/to/python3   the Python (3.11 or newer) that .venv is made with
 HEARTGUARD_STATE=/path    where data and logs live (default /var/lib/heartguard, or ~/.local/state/heartguard)
@@ -103,12 +106,19 @@ install_packages() {
     echo "$wanted" >"$stamp"
 }
 
-mode=auto
-for argument in "$@"; do
-    case $argument in
+mode=auto container_options=()
+while (($#)); do
+    case $1 in
         --native) mode=native ;;
         --docker) mode=docker ;;
         --prepare-only) mode=install ;;
+        --no-build | --logs) container_options+=("$1") ;;
+        --profile)
+            [[ -n ${2:-} ]] || refuse "--profile needs a name: observability or influxdb."
+            container_options+=("$1" "$2")
+            shift
+            ;;
+        --profile=*) container_options+=("$1") ;;
         -h | --help)
             usage
             exit 0
@@ -118,12 +128,17 @@ for argument in "$@"; do
             exit 2
             ;;
     esac
+    shift
 done
-if [[ $mode == docker ]]; then
-    refuse "containers are not built yet (there is no docker-compose.yml): use ./start_services.sh --native."
-fi
 if [[ $mode == auto ]]; then
-    echo "Starting on this machine itself: there is no docker-compose.yml yet."
+    mode=native
+    if timeout 20 docker info >/dev/null 2>&1 && docker compose version >/dev/null 2>&1; then
+        mode=docker
+    fi
+    echo "Starting with the runtime '$mode' (--native and --docker choose)."
+fi
+if [[ $mode != docker && ${#container_options[@]} -gt 0 ]]; then
+    refuse "${container_options[0]} is for containers only: add --docker."
 fi
 
 # Two runs at once would install over each other; the lock ends with this script.
@@ -132,6 +147,8 @@ flock --nonblock 9 || refuse "another ./start_services.sh is under way here: wai
 install_packages
 if [[ $mode == install ]]; then
     .venv/bin/python -m ops.native install 9>&-
+elif [[ $mode == docker ]]; then
+    .venv/bin/python -m ops.containers start "${container_options[@]}" 9>&-
 else
     .venv/bin/python -m ops.native start 9>&-
 fi

@@ -3,12 +3,13 @@
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")"
 
-purge=()
+mode=auto purge=()
 for argument in "$@"; do
     case $argument in
+        --native | --docker) mode=${argument#--} ;;
         --purge | --yes) purge+=("$argument") ;;
         *)
-            echo "Usage: ./stop_services.sh [--purge [--yes]]" >&2
+            echo "Usage: ./stop_services.sh [--native | --docker] [--purge [--yes]]" >&2
             [[ $argument == -h || $argument == --help ]]
             exit
             ;;
@@ -17,5 +18,14 @@ done
 if [[ ! -x .venv/bin/python ]]; then
     echo "HeartGuard: .venv is missing: ./start_services.sh makes it. If something runs, run that first." >&2
     exit 1
+fi
+if [[ $mode == auto ]]; then
+    mode=native
+    if timeout 20 docker info >/dev/null 2>&1 && .venv/bin/python -m ops.containers present; then
+        mode=docker
+    fi
+fi
+if [[ $mode == docker ]]; then
+    exec .venv/bin/python -m ops.containers stop "${purge[@]}"
 fi
 exec .venv/bin/python -m ops.native stop "${purge[@]}"

@@ -63,7 +63,7 @@ class TokenSettings:
         Exits with status 78 (EX_CONFIG) and one line per missing or malformed variable.
         """
         load_dotenv(os.environ.get("HEARTGUARD_ENV_FILE", ROOT / ".env"), override=False, interpolate=False)
-        env = FileAwareEnv(eager=False)
+        env = FileAwareEnv(eager=False, strip_whitespace=True)
         values: dict[str, Any] = {"service": service}
         for item in fields(cls):
             if "variable" not in item.metadata:

@@ -198,7 +198,7 @@ def _main() -> int:
     dead.add_argument("queue", nargs="?")
     chosen = parser.parse_args()
     load_dotenv(os.environ.get("HEARTGUARD_ENV_FILE", ROOT / ".env"), interpolate=False)
-    url = FileAwareEnv().str("RABBITMQ_URL")
+    url = FileAwareEnv(strip_whitespace=True).str("RABBITMQ_URL")
     if chosen.command == "declare":
         print(f"{declare(url)} queues declared")
         return 0

@@ -136,6 +136,8 @@ class Upstreams:
             (pycurl.MAXCONNECTS, len(self._urls)),
             # gunicorn closes an idle connection after a few seconds; one that is about to die is not reused.
             (pycurl.MAXAGE_CONN, 2),
+            # Replicas come and go by DNS alone: a new connection sees them at once.
+            (pycurl.DNS_CACHE_TIMEOUT, 2),
             (pycurl.BUFFERSIZE, CHUNK),
         ):
             handle.setopt(option, value)

@@ -97,12 +97,7 @@ def proportional_memory(pid: int) -> float:
 def show_mail(count: int) -> None:
     """Print the newest e-mails that the catcher kept."""
     folder = state_folder() / "mail" / "messages"
-    messages = mail.read(folder) if folder.exists() else []
-    for message in messages[-count:]:
-        body = message.get_body(("plain", "html"))
-        say(f"{'-' * 80}\nTo: {message['X-Envelope-To']}\nDate: {message['Date']}\nSubject: {message['Subject']}\n")
-        say(body.get_content().rstrip() if body else "(no text)")
-    say(f"{'-' * 80}\n{len(messages)} e-mails in {folder}")
+    mail.show(folder, count)
 
 
 def show_logs(service: str | None, count: int, *, follow: bool) -> None:

@@ -1,4 +1,7 @@
-"""A mail server that keeps what it gets: one `.eml` file a message, the newest 500 unless told otherwise."""
+"""A mail server that keeps what it gets, one `.eml` file a message, and shows it.
+
+`python -m ops.native.mail PORT FOLDER KEEP [HOST]` serves, `python -m ops.native.mail show FOLDER COUNT` shows.
+"""
 
 from __future__ import annotations
 
@@ -52,8 +55,18 @@ def read(folder: Path) -> list[EmailMessage]:
     return messages
 
 
-async def serve(port: int, folder: Path, keep: int) -> None:
-    """Accept messages on loopback until SIGTERM."""
+def show(folder: Path, count: int) -> None:
+    """Print the newest of the kept messages."""
+    messages = read(folder)
+    for message in messages[-count:]:
+        body = message.get_body(("plain", "html"))
+        print(f"{'-' * 80}\nTo: {message['X-Envelope-To']}\nDate: {message['Date']}\nSubject: {message['Subject']}\n")
+        print(body.get_content().rstrip() if body else "(no text)")
+    print(f"{'-' * 80}\n{len(messages)} e-mails in {folder}", flush=True)
+
+
+async def serve(port: int, folder: Path, keep: int, host: str = "127.0.0.1") -> None:
+    """Accept messages on `host` until SIGTERM."""
     os.umask(0o077)
     folder.mkdir(parents=True, exist_ok=True)
     loop = asyncio.get_running_loop()
@@ -61,11 +74,14 @@ async def serve(port: int, folder: Path, keep: int) -> None:
     loop.add_signal_handler(signal.SIGTERM, stopped.set)
     keeper = Keeper(folder, keep)
     server = await loop.create_server(
-        lambda: SMTP(keeper, hostname="localhost", data_size_limit=LARGEST_BYTES, timeout=30), "127.0.0.1", port
+        lambda: SMTP(keeper, hostname="localhost", data_size_limit=LARGEST_BYTES, timeout=30), host, port
     )
     async with server:
         await stopped.wait()
 
 
 if __name__ == "__main__":
-    asyncio.run(serve(int(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3])))
+    if sys.argv[1:2] == ["show"]:
+        show(Path(sys.argv[2]), int(sys.argv[3]))
+    else:
+        asyncio.run(serve(int(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3]), *sys.argv[4:5]))
