@@ -182,13 +182,22 @@ def test_the_dockerfiles_are_alike(path: Path):
     package = path.parent.name
     service = package.removesuffix("_service")
     text = path.read_text()
-    common, own = text.rsplit("\nFROM base\n", 1)
-    assert common == DOCKERFILES[1].read_text().rsplit("\nFROM base\n", 1)[0]
+    common, own = text.partition("\n")[2].rsplit("\nFROM base\n", 1)
+    assert common == DOCKERFILES[1].read_text().partition("\n")[2].rsplit("\nFROM base\n", 1)[0]
     lines = [line.split() for line in own.splitlines()]
     assert ["COPY", "common", "common"] in lines and ["COPY", package, package] in lines
     assert sum(line[0] == "COPY" for line in lines) == 2, "nothing of the other services"
     assert ["EXPOSE", str(SERVICE_PORTS[service])] in lines
     assert "HEALTHCHECK" in own and '"common/probe.py"' in own
+
+
+def test_no_dockerfile_has_the_size_of_another():
+    """A builder that gets them one after another takes one of the same name, size and time for unchanged.
+
+    In a fresh clone all have the same time: one service's image then held another one.
+    """
+    sizes = [path.stat().st_size for path in ROOT.glob("*/Dockerfile")]
+    assert len(set(sizes)) == len(sizes)
 
 
 @pytest.mark.parametrize("path", [*DOCKERFILES, ROOT / "ops/Dockerfile"], ids=lambda path: path.parent.name)
