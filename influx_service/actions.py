@@ -19,7 +19,7 @@ from influx_service.bindings import bindings_of
 from influx_service.errors import BucketInUse, OutsideStream, SamplesInFuture, store_errors
 from influx_service.events import TimeseriesWritten
 from influx_service.models import Bucket, StreamBinding
-from influx_service.stores import BucketNotFound, EmbeddedStore, Point
+from influx_service.stores import BucketNotFound, Point, Store
 from influx_service.times import from_ns, to_ns
 
 MAX_AHEAD = timedelta(minutes=10)
@@ -31,7 +31,7 @@ EDGE = timedelta(seconds=5)
 def write_timeseries(
     database: Database,
     client: InternalClient,
-    store: EmbeddedStore,
+    store: Store,
     caller: Caller,
     stream_id: UUID,
     started_at: datetime | None,
@@ -87,7 +87,7 @@ def _check_times(stream: StreamBinding, start: datetime, stop: datetime) -> None
 
 def _keep_samples(
     database: Database,
-    store: EmbeddedStore,
+    store: Store,
     caller: Caller,
     binding: StreamBinding,
     start: datetime,
@@ -105,7 +105,7 @@ def _keep_samples(
 
 
 def _keep_points(
-    database: Database, store: EmbeddedStore, caller: Caller, binding: StreamBinding, points: list[dict[str, Any]]
+    database: Database, store: Store, caller: Caller, binding: StreamBinding, points: list[dict[str, Any]]
 ) -> None:
     made = [
         Point(binding.measurement, binding.tags, {"value": float(point["value"])}, to_ns(point["time"]))
@@ -114,7 +114,7 @@ def _keep_points(
     _keep(database, store, caller, binding.bucket, lambda: store.write(str(caller.org_id), binding.bucket, made))
 
 
-def _keep(database: Database, store: EmbeddedStore, caller: Caller, bucket: str, write: Callable[[], None]) -> None:
+def _keep(database: Database, store: Store, caller: Caller, bucket: str, write: Callable[[], None]) -> None:
     """Write, making the bucket in the engine when the worker has not come to it yet."""
     with store_errors():
         try:

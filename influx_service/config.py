@@ -17,6 +17,8 @@ class Settings(ServiceSettings):
     """
 
     influxdb_url: str | None = setting("INFLUXDB_URL", None)
+    influxdb_token: str | None = setting("INFLUXDB_TOKEN", None)
+    influxdb_org: str = setting("INFLUXDB_ORG", "heartguard")
     timeseries_path: str = setting(
         "TIMESERIES_PATH", str(Path(os.environ.get("HEARTGUARD_STATE", "/var/lib/heartguard")) / "timeseries/series.db")
     )

@@ -18,7 +18,7 @@ from influx_service.bindings import bindings_of
 from influx_service.errors import WindowTooLarge, store_errors
 from influx_service.models import StreamBinding
 from influx_service.plot import MAX_STRIP_SECONDS, Mark, Trend, strip_svg, trend_svg
-from influx_service.stores import SECOND, Aggregate, BucketNotFound, EmbeddedStore, Row, Segment
+from influx_service.stores import SECOND, Aggregate, BucketNotFound, Row, Segment, Store
 from influx_service.times import from_ns, to_ns
 
 MAX_SAMPLES = 200_000
@@ -39,7 +39,7 @@ CHANNELS = {"systolic": "sistólica", "diastolic": "diastólica", "mean": "media
 def read_series(
     database: Database,
     client: InternalClient,
-    store: EmbeddedStore,
+    store: Store,
     caller: Caller,
     stream_id: UUID,
     start: datetime,
@@ -80,7 +80,7 @@ def read_series(
 def draw_series(
     database: Database,
     client: InternalClient,
-    store: EmbeddedStore,
+    store: Store,
     caller: Caller,
     stream_id: UUID,
     start: datetime,
@@ -135,7 +135,7 @@ def _check_link(client: InternalClient, caller: Caller, patient_id: UUID) -> Non
         raise NotFound
 
 
-def _segments(store: EmbeddedStore, stream: StreamBinding, start: datetime, stop: datetime) -> list[Segment]:
+def _segments(store: Store, stream: StreamBinding, start: datetime, stop: datetime) -> list[Segment]:
     if (stop - start).total_seconds() * stream.sample_rate_hz > MAX_SAMPLES:
         raise WindowTooLarge
     place = str(stream.org_id), stream.bucket, stream.measurement, stream.tags
@@ -147,7 +147,7 @@ def _segments(store: EmbeddedStore, stream: StreamBinding, start: datetime, stop
 
 
 def _rows(
-    store: EmbeddedStore,
+    store: Store,
     stream: StreamBinding,
     start: datetime,
     stop: datetime,

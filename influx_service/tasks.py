@@ -12,11 +12,11 @@ from common.tasks import task
 from influx_service.errors import store_errors
 from influx_service.models import Bucket
 from influx_service.stores import Bucket as EngineBucket
-from influx_service.stores import BucketNotFound, EmbeddedStore
+from influx_service.stores import BucketNotFound, Store
 
 
 @task("buckets", every=300)
-def follow_buckets(database: Database, store: EmbeddedStore) -> int:
+def follow_buckets(database: Database, store: Store) -> int:
     """Give the engine the buckets and retentions of the table, and take away what was deleted there."""
     with database.transaction(ALL_ORGANIZATIONS) as session:
         buckets = session.scalars(select(Bucket)).all()
@@ -35,7 +35,7 @@ def follow_buckets(database: Database, store: EmbeddedStore) -> int:
 
 
 @task("retention", every=3600)
-def forget_expired(store: EmbeddedStore) -> int:
+def forget_expired(store: Store) -> int:
     """Delete samples that are older than their bucket keeps them."""
     with store_errors():
         store.expire(time.time_ns())

@@ -6,6 +6,7 @@ Every call names the organisation. Times are int nanoseconds since 1970 UTC; win
 from typing import Protocol
 
 from .embedded import EmbeddedStore
+from .influxdb import InfluxStore
 from .points import (
     SECOND,
     Aggregate,
@@ -28,29 +29,35 @@ __all__ = [
     "BucketNotFound",
     "EmbeddedStore",
     "FieldTypeConflict",
+    "InfluxStore",
     "InvalidData",
     "Point",
     "QueryTooLarge",
     "Row",
     "Segment",
+    "Store",
     "StoreError",
     "StoreUnavailable",
     "open_store",
 ]
 
 
+Store = EmbeddedStore | InfluxStore
+
+
 class StoreSettings(Protocol):
     """What `open_store` reads."""
 
     influxdb_url: str | None
+    influxdb_token: str | None
+    influxdb_org: str
     timeseries_path: str
 
 
-def open_store(settings: StoreSettings) -> EmbeddedStore:
+def open_store(settings: StoreSettings) -> Store:
     """Open the engine that the settings name; raises StoreError when it cannot serve them."""
-    if settings.influxdb_url:
-        raise StoreError(
-            "INFLUXDB_URL is set, but the InfluxDB 2 engine comes only with the deployment issue:"
-            " unset INFLUXDB_URL to use the embedded engine."
-        )
-    return EmbeddedStore(settings.timeseries_path)
+    if not settings.influxdb_url:
+        return EmbeddedStore(settings.timeseries_path)
+    if not settings.influxdb_token:
+        raise StoreError("INFLUXDB_URL is set without INFLUXDB_TOKEN: set the token of an InfluxDB user.")
+    return InfluxStore(settings.influxdb_url, settings.influxdb_token, settings.influxdb_org)

@@ -2,7 +2,9 @@
 
 import pytest
 
-from influx_service.stores import SECOND, EmbeddedStore
+from influx_service.stores import SECOND, EmbeddedStore, InfluxStore
+from tests.support.influxdb import ORG as INFLUXDB_ORG
+from tests.support.influxdb import TOKEN, emulated_influxdb
 
 ENGINES = {"embedded": lambda folder: EmbeddedStore(folder / "series.db")}
 
@@ -11,13 +13,21 @@ T0 = 1_760_000_000 * SECOND
 TAGS = {"patient_id": "p1", "stream_id": "s1"}
 
 
-@pytest.fixture(params=ENGINES)
+@pytest.fixture
+def influxdb():
+    """An empty InfluxDB 2."""
+    with emulated_influxdb() as server:
+        yield server
+
+
+@pytest.fixture(params=[*ENGINES, "influxdb"])
 def open_engine(request, tmp_path):
     """Open the engine under test again and again on the same data."""
     stores = []
+    url = None if request.param in ENGINES else request.getfixturevalue("influxdb").url
 
     def open_it():
-        stores.append(ENGINES[request.param](tmp_path))
+        stores.append(InfluxStore(url, TOKEN, INFLUXDB_ORG) if url else ENGINES[request.param](tmp_path))
         return stores[-1]
 
     yield open_it

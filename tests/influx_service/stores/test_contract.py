@@ -12,6 +12,7 @@ from influx_service.stores import (
     SECOND,
     BucketNotFound,
     FieldTypeConflict,
+    InfluxStore,
     InvalidData,
     Point,
     QueryTooLarge,
@@ -79,6 +80,8 @@ class TestPoints:
         assert values_of(store) == [(T0, {"systolic": 120.0, "diastolic": 80.0})]
 
     def test_are_stored_all_or_none(self, store):
+        if isinstance(store, InfluxStore):
+            pytest.skip("InfluxDB keeps what it can of a refused write: test_influxdb.py")
         store.write(ORG, "signals", [point(T0, value=1.0)])
         with pytest.raises(FieldTypeConflict):
             store.write(ORG, "signals", [point(T0 + 1, value=2.0), point(T0 + 2, value="two")])
@@ -439,6 +442,8 @@ class TestErasure:
 
 class TestRetention:
     def test_takes_what_is_older_and_leaves_the_rest(self, store):
+        if isinstance(store, InfluxStore):
+            pytest.skip("InfluxDB expires by its own clock: test_influxdb.py checks what it is told to keep")
         store.put_bucket(ORG, "short", 3600)
         for bucket in ("short", "signals"):
             for age in (2 * HOUR, HOUR + 1, HOUR, 0):
@@ -494,11 +499,13 @@ class TestLife:
             assert values == [float(number)] * 1000
 
 
-def test_the_coming_engine_is_refused_clearly(tmp_path):
+def test_an_address_without_a_token_is_refused_clearly(tmp_path):
     class settings:
         influxdb_url = "http://127.0.0.1:8086"
+        influxdb_token = None
+        influxdb_org = "heartguard"
         timeseries_path = str(tmp_path / "series.db")
 
-    with pytest.raises(StoreError, match="deployment issue"):
+    with pytest.raises(StoreError, match="INFLUXDB_TOKEN"):
         open_store(settings)
     assert not list(tmp_path.iterdir())

@@ -1,0 +1,101 @@
+"""What holds for the InfluxDB engine alone, against an emulated server: errors, names, retention."""
+
+import json
+
+import pytest
+from werkzeug.wrappers import Response
+
+from influx_service.stores import FieldTypeConflict, InfluxStore, InvalidData, Point, StoreUnavailable
+from influx_service.stores.points import MAX_TIME
+from tests.influx_service.support import at
+from tests.support.influxdb import ORG as INFLUXDB_ORG
+from tests.support.influxdb import TOKEN
+
+from .conftest import ORG, T0, TAGS
+
+
+@pytest.fixture
+def store(influxdb):
+    store = InfluxStore(influxdb.url, TOKEN, INFLUXDB_ORG)
+    store.put_bucket(ORG, "signals", 86_400)
+    yield store
+    store.close()
+
+
+def fail(influxdb, status, message="no"):
+    influxdb.failure = Response(json.dumps({"code": "x", "message": message}), status, content_type="application/json")
+
+
+@pytest.mark.parametrize("name", ['a"b', "a\\b"])
+def test_names_that_the_protocol_may_misread_are_refused(store, name):
+    for point in (
+        Point(name, TAGS, {"value": 1.0}, T0),
+        Point("vitals", {name: "x"}, {"value": 1.0}, T0),
+        Point("vitals", TAGS, {name: 1.0}, T0),
+        Point("vitals", {"bed": "x\\"}, {"value": 1.0}, T0),
+    ):
+        with pytest.raises(InvalidData):
+            store.write(ORG, "signals", [point])
+
+
+@pytest.mark.parametrize("status", [401, 429, 500, 503])
+def test_a_server_that_cannot_serve_is_unavailable(store, influxdb, status):
+    fail(influxdb, status, "patient p1")
+    for call in (
+        lambda: store.write(ORG, "signals", [Point("vitals", TAGS, {"value": 1.0}, T0)]),
+        lambda: store.query(ORG, "signals", "vitals", TAGS, 0, MAX_TIME, limit=1),
+        lambda: store.delete(ORG, TAGS),
+        lambda: store.buckets(ORG),
+    ):
+        with pytest.raises(StoreUnavailable) as raised:
+            call()
+        assert "p1" not in str(raised.value)
+
+
+def test_a_server_that_is_away_is_unavailable():
+    store = InfluxStore("http://127.0.0.1:1", TOKEN, INFLUXDB_ORG)
+    assert store.ping() is False
+    with pytest.raises(StoreUnavailable):
+        store.buckets(ORG)
+
+
+def test_a_body_too_large_is_refused(store, influxdb):
+    fail(influxdb, 413)
+    with pytest.raises(InvalidData):
+        store.write(ORG, "signals", [Point("vitals", TAGS, {"value": 1.0}, T0)])
+
+
+def test_samples_beyond_retention_are_no_error(store, influxdb):
+    fail(influxdb, 422, "partial write: points beyond retention policy dropped=1")
+    store.write(ORG, "signals", [Point("vitals", TAGS, {"value": 1.0}, T0)])
+
+
+def test_a_conflict_of_types_is_told_and_the_rest_kept(store):
+    store.write(ORG, "signals", [Point("vitals", TAGS, {"value": 1.0}, T0)])
+    with pytest.raises(FieldTypeConflict):
+        store.write(ORG, "signals", [Point("vitals", TAGS, {"value": v}, T0 + i) for i, v in enumerate((2.0, "two"))])
+    (row,) = store.query(ORG, "signals", "vitals", TAGS, 0, MAX_TIME, limit=9)
+    assert row.fields == {"value": 2.0}
+
+
+def test_the_server_is_told_what_to_keep(store, influxdb):
+    (bucket,) = influxdb.buckets.values()
+    assert bucket["name"] == f"heartguard/{ORG}/signals"
+    assert [rule["everySeconds"] for rule in bucket["retentionRules"]] == [86_400]
+
+
+def test_the_service_writes_reads_and_draws_over_it(influx, clinician, ecg, influxdb, monkeypatch):
+    store = InfluxStore(influxdb.url, TOKEN, INFLUXDB_ORG)
+    monkeypatch.setitem(influx.service.resources, "store", store)
+    body = {"stream_id": ecg.id, "started_at": at(0), "values": [0.1, 0.2] * 250}
+    assert influx.call("POST", "/timeseries/write", clinician, json=body).status_code == 200
+    query = {"stream_id": ecg.id, "start": at(0), "stop": at(60), "form": "samples"}
+    found = influx.call("GET", "/timeseries/query", clinician, query_string=query).json["data"]["segments"]
+    assert [segment["values"] for segment in found] == [[0.1, 0.2] * 250]
+    plot = {"stream_id": ecg.id, "start": at(0), "seconds": 10}
+    assert influx.call("GET", "/timeseries/plot", clinician, query_string=plot).status_code == 200
+    fail(influxdb, 503)
+    answer = influx.call("POST", "/timeseries/write", clinician, json=body)
+    assert (answer.status_code, answer.json["error"]["id"]) == (503, "HG-SRV-002")
+    assert "Retry-After" in answer.headers
+    store.close()
