@@ -303,6 +303,8 @@ def _line(point: Point) -> str:
     for name in (point.measurement, *point.tags, *point.fields):
         if "\\" in name or '"' in name:
             raise p.InvalidData("names must not have quotes or backslashes")
+    if point.measurement.startswith("#"):  # the server would take the line for a comment and lose it in silence
+        raise p.InvalidData("a measurement must not start with '#'")
     if any(value.endswith("\\") for value in point.tags.values()):  # would escape the separator that follows
         raise p.InvalidData("tags must not end with a backslash")
     if RATE_FIELD in point.fields:

@@ -86,7 +86,8 @@ def parsed_value(text: str) -> Any:
 
 def parsed_line(line: str) -> tuple[str, tuple[tuple[str, str], ...], dict[str, Any], int]:
     """Measurement, tags, fields and time of a line; raises Refused."""
-    parts = split(line, " ", quoted=True)
+    series = split(line, " ")[0]  # quotes mean something in the fields alone
+    parts = [series, *split(line[len(series) + 1 :], " ", quoted=True)]
     if len(parts) != 3 or not re.fullmatch(r"-?\d+", parts[2]):
         raise invalid("unable to parse: want series, fields and a timestamp")
     measurement, *tags = split(parts[0], ",")
@@ -216,7 +217,7 @@ class InfluxServer:
         raise Refused(404, "not found", f'bucket "{name}" not found')
 
     def write(self, bucket: str, body: bytes) -> Response:
-        lines = [parsed_line(line) for line in body.decode("utf-8").split("\n") if line]
+        lines = [parsed_line(line) for line in body.decode("utf-8").split("\n") if line and line[0] != "#"]
         if not lines:
             raise invalid("no data")
         series, conflicts = self.series[bucket], 0

@@ -3,15 +3,24 @@
 import json
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from werkzeug.wrappers import Response
 
 from influx_service.stores import FieldTypeConflict, InfluxStore, InvalidData, Point, StoreUnavailable
+from influx_service.stores.flux import RATE_FIELD
+from influx_service.stores.influxdb import _line
 from influx_service.stores.points import MAX_TIME
 from tests.influx_service.support import at
 from tests.support.influxdb import ORG as INFLUXDB_ORG
-from tests.support.influxdb import TOKEN
+from tests.support.influxdb import TOKEN, parsed_line
 
 from .conftest import ORG, T0, TAGS
+
+printable = st.text(st.characters(exclude_categories=["Cc", "Cs"]), min_size=1, max_size=20)
+names = printable.filter(lambda text: text[0] not in "_#" and not {'"', "\\"} & set(text) and text != RATE_FIELD)
+tag_values = printable.filter(lambda text: not text.endswith("\\"))
+field_values = printable | st.floats(-1e300, 1e300) | st.booleans() | st.integers(-(2**63), 2**63 - 1)
 
 
 @pytest.fixture
@@ -24,6 +33,18 @@ def store(influxdb):
 
 def fail(influxdb, status, message="no"):
     influxdb.failure = Response(json.dumps({"code": "x", "message": message}), status, content_type="application/json")
+
+
+@given(names, st.dictionaries(names, tag_values, max_size=3), names, field_values)
+@settings(deadline=None)
+def test_a_line_says_what_the_point_says(measurement, tags, field, value):
+    line = _line(Point(measurement, tags, {field: value}, T0))
+    assert parsed_line(line) == (measurement, tuple(sorted(tags.items())), {field: value}, T0)
+
+
+def test_a_measurement_that_would_be_a_comment_is_refused(store):
+    with pytest.raises(InvalidData):
+        store.write(ORG, "signals", [Point("#vitals", TAGS, {"value": 1.0}, T0)])
 
 
 @pytest.mark.parametrize("name", ['a"b', "a\\b"])
