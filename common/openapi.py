@@ -32,7 +32,7 @@ _ALWAYS = frozenset({406, 429, 500, 502, 503, 504})
 def document(
     title: str,
     description: str,
-    endpoints: Mapping[str, Iterable[Endpoint]],
+    endpoints: Mapping[str, list[Endpoint]],
     tags: Mapping[str, str],
     errors: Iterable[type[ApiError]],
 ) -> dict[str, Any]:
@@ -65,10 +65,12 @@ def document(
             operation = _operation(service, endpoint, statuses)
             if endpoint.reads_one:
                 operation["parameters"].append("If-None-Match")
-                operation["responses"]["200"]["headers"]["ETag"] = "ETag"
                 operation["responses"]["304"] = {"description": HTTPStatus(304).phrase, "headers": {"ETag": "ETag"}}
             elif endpoint.path in read and endpoint.method in conditional.CHANGES:
                 operation["parameters"].append("If-Match")
+            resource = conditional.find_resource(endpoint, items)
+            if resource is not None and endpoint.returns is resource.returns:
+                operation["responses"][str(endpoint.status)]["headers"]["ETag"] = "ETag"
             spec.path(path=endpoint.path, operations={endpoint.method.lower(): operation})
     for error in known:
         for media_type in _ERROR_FORMATS:
@@ -99,6 +101,8 @@ def _describe(self: Any, field: ma.Field[Any], ret: dict[str, Any], **_options: 
     pattern = getattr(field, "pattern", None)
     if isinstance(field, ma.String) and pattern:
         described["pattern"] = pattern.replace(r"\Z", "$")  # JSON Schema speaks ECMAScript's expressions
+    if type(field.root).__name__.endswith("Out"):
+        ret.pop("minLength", None)  # what must not be empty coming in may be so going out
     if "default" in ret and ret["default"] is None and "null" not in ret.get("type", ()):
         ret.pop("default")  # an absent parameter is not a null one
     return described
@@ -177,7 +181,7 @@ def _statuses(endpoint: Endpoint) -> set[int]:
     if endpoint.parameters or "org_id" in _shared_parameters(endpoint):
         found.add(404)
     if endpoint.method != "GET":
-        found |= {400, 409, 413}
+        found |= {400, 404, 409, 413}
     if endpoint.body:
         found.add(415)
     if endpoint.method in conditional.CHANGES:
@@ -336,11 +340,11 @@ _PARAMETERS: dict[str, dict[str, Any]] = {
     },
 }
 _HEADERS: dict[str, dict[str, Any]] = {
+    "ETag": {"description": "Names the state of the resource, for `If-Match`.", "schema": {"type": "string"}},
     "X-Request-ID": {
         "description": "Names this request in every log line and in the audit trail.",
         "schema": {"type": "string"},
     },
-    "ETag": {"description": "Names this state of the resource.", "schema": {"type": "string"}},
     "Location": {"description": "Where the new resource is.", "schema": {"type": "string", "format": "uri-reference"}},
     "Retry-After": {"description": "Seconds to wait.", "schema": {"type": "integer"}},
 }
