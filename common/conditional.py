@@ -75,6 +75,6 @@ class Precondition:
             return
         accepted = parse_etags(self._if_match)
         state = state_of(self._schema.dump(read()))
-        tags = accepted.as_set(include_weak=True)
+        tags = filter(None, accepted.as_set(include_weak=True))  # Werkzeug reads `""` as None
         if not accepted.star_tag and state not in {tag.partition("-")[0] for tag in tags}:
             raise PreconditionFailed

@@ -133,7 +133,17 @@ def test_a_change_makes_another_tag_and_the_old_one_stale(service, clinician, an
 
 @pytest.mark.parametrize(
     ("if_match", "status"),
-    [("*", 200), ("W/{tag}", 200), ('"{state}-xml"', 200), ("", 412), ('"x"', 412), ("x" * 5000, 412), ('"', 412)],
+    [
+        ("*", 200),
+        ("W/{tag}", 200),
+        ('"{state}-xml"', 200),
+        ("", 412),
+        ('""', 412),
+        ('W/""', 412),
+        ('"x"', 412),
+        ("x" * 5000, 412),
+        ('"', 412),
+    ],
 )
 def test_every_way_to_write_if_match(service, clinician, ana, if_match, status):
     path, tag = ana
