@@ -28,7 +28,7 @@ def main() -> int:
     """Write both locks; returns the exit status."""
     uv = shutil.which("uv", path=str(ROOT / ".venv" / "bin")) or shutil.which("uv")
     if uv is None:
-        print("uv is missing: .venv/bin/python -m pip install uv", file=sys.stderr)
+        print("uv is missing: .venv/bin/python -m pip install -r tests/requirements.txt", file=sys.stderr)
         return 1
     for lock, tests in ((SERVICES_LOCK, False), (TESTS_LOCK, True)):
         command = [uv, "pip", "compile", "--quiet", "--universal", "--generate-hashes", "--no-header", "--no-annotate"]
