@@ -39,4 +39,4 @@ debug: ## containers with all ports on loopback
 
 test-%: ## one service's tests in its container: make test-patient
 	$(COMPOSE_TEST) build --quiet $*
-	$(COMPOSE_TEST) run --rm --no-deps $*
+	$(COMPOSE_TEST) run --rm $*
