@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import signal
 import sys
 import time
@@ -99,11 +100,17 @@ def replace_one(master: psutil.Process, runtime: Runtime, program: Program) -> N
 
 
 def serving(master: psutil.Process) -> list[psutil.Process]:
-    """The processes of a web server that answer requests."""
+    """The processes of a web server that answer requests. Raises StartError when the server itself has ended."""
+    found = []
     try:
-        return [child for child in master.children() if "resource_tracker" not in " ".join(child.cmdline())]
+        children = master.children()
     except psutil.NoSuchProcess as error:
         raise StartError(f"process {error.pid} ended during the reload: see `python -m ops.native status`") from error
+    for child in children:
+        with contextlib.suppress(psutil.NoSuchProcess):  # an old one that has just ended: what we wait for
+            if "resource_tracker" not in " ".join(child.cmdline()):
+                found.append(child)
+    return found
 
 
 def await_(condition: Callable[[], bool], runtime: Runtime, program: Program) -> None:

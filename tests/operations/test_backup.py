@@ -26,6 +26,8 @@ from ops.native import runtime, settings
 from ops.native.servers import ROOT
 from tests.operations.house import Client, House
 
+pytestmark = pytest.mark.usefixtures("operators_shell")
+
 WEB = ("auth", "patient", "influx", "media", "audit")
 FILE = b"%PDF-1.4\n" + bytes(range(256)) * 20
 

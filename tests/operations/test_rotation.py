@@ -27,6 +27,8 @@ from ops.native.servers import LOOPBACK
 from ops.rotate import EnvFile, Rotation, RotationError
 from tests.operations.house import House
 
+pytestmark = pytest.mark.usefixtures("operators_shell")
+
 
 class Generation:
     """What the programs know that were started with one state of `.env`."""
