@@ -8,7 +8,7 @@ import time
 import structlog
 from prometheus_client import Gauge
 
-from common.errors import Unavailable
+from common.errors import ApiError, Unavailable
 
 log = structlog.get_logger(service="gateway")
 
@@ -17,11 +17,16 @@ _OPEN = Gauge(
 )
 
 
+# A refused connection costs nobody anything, and a service that is being restarted is back in a second or two.
+_UNREACHABLE_PAUSE_S = 1.0
+
+
 class Breaker:
     """Leaves a service alone after consecutive failures, then lets one request at a time try it."""
 
     def __init__(self, service: str, failures: int, pause: float) -> None:
         self._service, self._limit, self._pause = service, failures, pause
+        self._chosen_pause = pause
         self._failures = 0
         self._retry_at = 0.0
         self._lock = threading.Lock()
@@ -35,7 +40,8 @@ class Breaker:
             wait = self._retry_at - time.monotonic()
             if self._failures >= self._limit and wait > 0:
                 raise Unavailable(retry_after=int(wait) + 1)
-            self._retry_at = time.monotonic() + self._pause  # this request tries; the others keep waiting
+            # This request tries; the others keep waiting.
+            self._retry_at = time.monotonic() + self._chosen_pause
 
     def succeeded(self) -> None:
         """The service answered."""
@@ -46,13 +52,15 @@ class Breaker:
                 _OPEN.labels(self._service).set(0)
                 log.info("breaker.closed", upstream=self._service)
 
-    def failed(self) -> None:
-        """The service did not answer, or not properly."""
+    def failed(self, error: ApiError) -> None:
+        """The service could not be reached (Unavailable: it is tried again soon), or did not answer properly."""
         with self._lock:
             self._failures += 1
+            reached = not isinstance(error, Unavailable)
+            self._chosen_pause = self._pause if reached else min(self._pause, _UNREACHABLE_PAUSE_S)
             opened = self._failures == self._limit
             if self._failures >= self._limit:
-                self._retry_at = time.monotonic() + self._pause
+                self._retry_at = time.monotonic() + self._chosen_pause
         if opened:
             _OPEN.labels(self._service).set(1)
             log.warning("breaker.open", upstream=self._service)

@@ -72,7 +72,7 @@ class Upstreams:
         try:
             answer = self._attempt(call)
         except _NO_ANSWER as error:
-            breaker.failed()
+            breaker.failed(error)
             # A service that was too slow once is not asked again: the client has no time left for it.
             late = isinstance(error, UpstreamTimeout) or call.deadline - time.monotonic() < _WORTH_A_RETRY_S
             if late or not call.repeatable or not budget.spend():
@@ -81,8 +81,8 @@ class Upstreams:
             log.warning("upstream.retry", upstream=call.service, cause=error.id)
             try:
                 answer = self._attempt(call)
-            except _NO_ANSWER:
-                breaker.failed()
+            except _NO_ANSWER as again:
+                breaker.failed(again)
                 raise
         breaker.succeeded()
         return answer
@@ -94,8 +94,8 @@ class Upstreams:
         transfer = _Transfer(self._new_handle(), self._urls[call.service], call, self._settings)
         try:
             answer = transfer.begin()
-        except _NO_ANSWER:
-            breaker.failed()
+        except _NO_ANSWER as error:
+            breaker.failed(error)
             raise
         breaker.succeeded()
         return answer

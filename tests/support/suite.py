@@ -17,6 +17,7 @@ from ops.native.servers import LOOPBACK, ROOT, free_ports
 from tests.support.servers import SessionServers
 
 READY_S = 60.0
+STOP_S = 15.0
 
 
 class Suite:
@@ -63,6 +64,17 @@ class Suite:
             self._running[name] = subprocess.Popen(
                 command, cwd=ROOT, env={**self.environment, **extra}, stdout=log, stderr=subprocess.STDOUT
             )
+
+    def restart(self, name: str) -> float:
+        """SIGTERM, and started again as soon as it has ended, as a supervisor does; returns the seconds it took."""
+        process, began = self._running[name], time.monotonic()
+        process.terminate()
+        process.wait(STOP_S)
+        seconds = time.monotonic() - began
+        # One that was only starting has no handler yet.
+        assert process.returncode in (0, -signal.SIGTERM), f"{name} did not end well: {self.last_words(name)}"
+        self._launch(name, *self._commands[name])
+        return seconds
 
     def revive(self, most_kills: int) -> None:
         """Start again what was killed, counting; after `most_kills` nothing is armed any more."""
