@@ -73,7 +73,7 @@ def start(profiles: list[str], *, build: bool, logs: bool) -> int:
     running = {item.service for item in compose.containers() if item.state == "running"}
     if "gateway" not in running and not processes.is_free(variables.get("GATEWAY_HOST", LOOPBACK), port):
         raise ComposeError(f"port {port} is in use by {processes.listener_on(port)}: stop it, or set GATEWAY_PORT")
-    secret_files.write(variables)
+    outdated = compose.users_of(secret_files.write(variables)) & running
     if build:
         with Progress("Images"):
             compose.run("build", "--quiet")
@@ -84,6 +84,8 @@ def start(profiles: list[str], *, build: bool, logs: bool) -> int:
         compose.run("exec", "-T", "postgres", "bash", "/docker-entrypoint-initdb.d/10-heartguard.sh")
     with Progress("Containers") as progress:
         compose.run("up", "--detach", "--remove-orphans")
+        if outdated:  # Compose does not look into secret files
+            compose.run("restart", *sorted(outdated))
         wait_healthy(compose, progress)
     with Progress("First superadmin"):
         login = compose.run("exec", "-T", "auth", "python", "-m", "auth_service.bootstrap").strip()

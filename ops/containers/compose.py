@@ -89,14 +89,25 @@ class Compose:
         """True where a container or a volume of the project is there."""
         if self.containers():
             return True
-        label = f"label=com.docker.compose.project={self._project()}"
+        label = f"label=com.docker.compose.project={self._configuration()['name']}"
         listed = subprocess.run(
             ["docker", "volume", "ls", "--quiet", "--filter", label], capture_output=True, text=True, check=True
         )
         return bool(listed.stdout.strip())
 
-    def _project(self) -> str:
-        return str(json.loads(self.run("config", "--format=json"))["name"])
+    def users_of(self, secrets: Iterable[str]) -> set[str]:
+        """The services that get one of these secrets."""
+        wanted = set(secrets)
+        services: dict[str, dict[str, Any]] = self._configuration()["services"]
+        return {
+            name
+            for name, facts in services.items()
+            if wanted & {secret["source"] for secret in facts.get("secrets", [])}
+        }
+
+    def _configuration(self) -> dict[str, Any]:
+        found: dict[str, Any] = json.loads(self.run("config", "--format=json"))
+        return found
 
 
 def _container(facts: dict[str, Any]) -> Container:
