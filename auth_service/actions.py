@@ -6,18 +6,21 @@ from collections.abc import Iterable
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import select, update
+from sqlalchemy import exists, or_, select, update
 from sqlalchemy.orm import Session
 
 from auth_service import queries
 from auth_service.credentials import cancel_resets
 from auth_service.errors import BeyondOwnPermissions, BuiltInRole
-from auth_service.models import ACTIVE, Permission, Role, RolePermission, User, UserRole, UserSession
+from auth_service.models import ACTIVE, Membership, Permission, Role, RolePermission, User, UserRole, UserSession
 from auth_service.roles import PATIENT, SUPERADMIN
 from auth_service.sign_in import revoke_access, revoke_sessions
 from common.auth import Caller
 from common.errors import Conflict, Forbidden, InvalidToken, NotFound, ValidationFailed
 from common.outbox import record
+
+_HOLDINGS = (UserRole, Membership)
+"""In which tables a user holds a role."""
 
 # --- accounts --------------------------------------------------------------------------------------------------------
 
@@ -85,23 +88,50 @@ def withdraw_role(session: Session, caller: Caller, user_id: UUID, code: str) ->
 
 
 def join_organization(session: Session, caller: Caller, user_id: UUID, role: str) -> User:
-    """Take a user who agreed to it into the organisation of the calling service, with a role.
+    """Give a user who agreed to it a role in the organisation of the calling service; raises NotFound.
 
-    Raises NotFound, and Conflict for a user of another organisation.
+    It becomes the account's own organisation where there was none. Somebody of another one is a guest, who comes in by
+    sign_in.switch_organization. A second time changes nothing.
     """
     granted = queries.get_role(session, role, share=True)
     user = session.get(User, user_id, with_for_update=True)
     if user is None or caller.org_id is None or granted.code == SUPERADMIN:
         raise NotFound
-    if user.org_id not in (None, caller.org_id):
-        raise Conflict
-    user.org_id = caller.org_id
-    if granted not in user.held:
-        user.held.append(granted)
-    session.execute(update(UserSession).where(UserSession.user_id == user.id).values(org_id=user.org_id))
+    homeless = user.org_id is None and SUPERADMIN not in user.roles  # who administers all belongs to none
+    if homeless:
+        user.org_id = caller.org_id
+        nowhere = UserSession.user_id == user.id, UserSession.org_id.is_(None)
+        session.execute(update(UserSession).where(*nowhere).values(org_id=user.org_id))
+    holds = granted in queries.find_roles_in(session, user, caller.org_id)
+    if holds and not homeless:
+        return user
+    if user.org_id == caller.org_id:
+        user.held += [] if holds else [granted]
+    else:
+        session.add(Membership(user_id=user.id, org_id=caller.org_id, role_id=granted.id))
     revoke_access(session, user)
     record(session, caller, "user.joined", user, {"role": role})
     return user
+
+
+def leave_organization(session: Session, caller: Caller, user_id: UUID, code: str) -> None:
+    """Take a role from a user in the organisation of the calling service; raises NotFound where there is none.
+
+    A guest without any role is out: the sessions there are closed within a second.
+    """
+    user = session.get(User, user_id, with_for_update=True)
+    roles = queries.find_roles_in(session, user, caller.org_id) if user and caller.org_id else []
+    role = next((role for role in roles if role.code == code), None)
+    if user is None or role is None:
+        raise NotFound
+    if user.org_id == caller.org_id:
+        user.held.remove(role)
+    else:
+        session.delete(session.get_one(Membership, (user.id, caller.org_id, role.id)))
+        if len(roles) == 1:
+            revoke_sessions(session, UserSession.user_id == user.id, UserSession.org_id == caller.org_id)
+    revoke_access(session, user)
+    record(session, caller, "user.left", user, {"role": code})
 
 
 def _get_subordinate(session: Session, caller: Caller, user_id: UUID, *, itself: bool = True) -> User:
@@ -180,7 +210,7 @@ def remove_role(session: Session, caller: Caller, code: str) -> None:
     role = queries.get_role(session, code, lock=True)
     if role.built_in:
         raise BuiltInRole
-    if session.scalar(select(UserRole.user_id).where(UserRole.role_id == role.id).limit(1)):
+    if any(session.scalar(select(kind.user_id).where(kind.role_id == role.id).limit(1)) for kind in _HOLDINGS):
         raise Conflict
     session.delete(role)
     record(session, caller, "role.removed", role, {"role": code})
@@ -220,6 +250,6 @@ def _get_editable_role(session: Session, caller: Caller, code: str, permission: 
 
 def _revoke_access_of(session: Session, role: Role) -> None:
     """Make everybody who holds `role` fetch new claims."""
-    holders = select(User).join(UserRole, UserRole.user_id == User.id).where(UserRole.role_id == role.id)
-    for user in session.scalars(holders.order_by(User.id).with_for_update(of=User)):
+    held = [exists().where(kind.user_id == User.id, kind.role_id == role.id) for kind in _HOLDINGS]
+    for user in session.scalars(select(User).where(or_(*held)).order_by(User.id).with_for_update()):
         revoke_access(session, user)

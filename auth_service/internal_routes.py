@@ -21,9 +21,9 @@ def get_revocation(session, token_id, query):
     return {"revoked": queries.is_revoked(session, subjects, query["issued_at"])}
 
 
-@api.post("/internal/contacts", permission=INTERNAL, body=ContactsIn, returns=ContactsOut)
+@api.post("/internal/contacts", permission=INTERNAL, body=ContactsIn, returns=ContactsOut, tenancy=Tenancy.ALL)
 def find_contacts(session, caller, body):
-    """Find the addresses and languages of users of an organisation."""
+    """Find the addresses and languages of users of an organisation; its guests' accounts belong to others."""
     return {"contacts": queries.find_contacts(session, caller, **body)}
 
 
@@ -31,8 +31,14 @@ def find_contacts(session, caller, body):
     "/internal/users/{user_id}/organization", permission=INTERNAL, body=JoinIn, returns=UserOut, tenancy=Tenancy.ALL
 )
 def join_organization(session, caller, user_id, body):
-    """Take a user into the organisation of the token, for whoever accepted an invitation."""
+    """Give a user a role in the organisation of the token, for whoever accepted an invitation."""
     return actions.join_organization(session, caller, user_id, **body)
+
+
+@api.delete("/internal/users/{user_id}/organization/roles/{code}", permission=INTERNAL, tenancy=Tenancy.ALL)
+def leave_organization(session, caller, user_id, code):
+    """Take a role from a user in the organisation of the token."""
+    actions.leave_organization(session, caller, user_id, code)
 
 
 @api.get("/internal/account-mails/{account_mail_id}", permission=INTERNAL, returns=LetterOut, tenancy=Tenancy.ALL)

@@ -87,6 +87,16 @@ class UserRole(Base):
     role_id: Mapped[UUID] = mapped_column(ForeignKey("roles.id"), primary_key=True, index=True)
 
 
+class Membership(Base):
+    """A role that a user holds as a guest: in an organisation that is not the account's own."""
+
+    __tablename__ = "memberships"
+
+    user_id: Mapped[UUID] = mapped_column(ForeignKey("users.id", ondelete="CASCADE"), primary_key=True)
+    org_id: Mapped[UUID] = mapped_column(primary_key=True)
+    role_id: Mapped[UUID] = mapped_column(ForeignKey("roles.id"), primary_key=True, index=True)
+
+
 class User(Entity, Base):
     """An account; without `org_id` it belongs to no organisation (superadmin, self-registered patient)."""
 
@@ -108,11 +118,6 @@ class User(Entity, Base):
     def roles(self) -> list[str]:
         """The codes of the user's roles, sorted."""
         return sorted(role.code for role in self.held)
-
-    @property
-    def permissions(self) -> list[str]:
-        """The codes of what the user may do, sorted."""
-        return sorted({permission for role in self.held for permission in role.permissions})
 
     @property
     def second_factor(self) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 from uuid import UUID
 
 from sqlalchemy import exists, func, or_, select
@@ -11,6 +12,7 @@ from sqlalchemy.orm import Session
 from auth_service.models import (
     ACTIVE,
     AccountMail,
+    Membership,
     Permission,
     Platform,
     Revocation,
@@ -25,6 +27,7 @@ from common.auth import Caller
 from common.errors import InvalidToken, NotFound
 from common.pagination import Page, paginate
 
+_ACCOUNT = ("id", "email", "name", "language", "status", "second_factor", "created_at", "updated_at")
 CATALOGUES = {"user-statuses": UserStatus, "platforms": Platform, "service-statuses": ServiceStatus}
 
 
@@ -40,6 +43,14 @@ def get_self(session: Session, caller: Caller, *, lock: bool = False) -> User:
     if user is None:
         raise InvalidToken
     return user
+
+
+def get_account_here(session: Session, caller: Caller) -> dict[str, Any]:
+    """The calling user's account with the organisation, roles and permissions of the session; raises InvalidToken."""
+    user = get_self(session, caller)
+    account = {name: getattr(user, name) for name in _ACCOUNT}
+    here = {"org_id": caller.org_id, "roles": sorted(caller.roles), "permissions": sorted(caller.permissions)}
+    return account | here
 
 
 def get_user(session: Session, caller: Caller, user_id: UUID, *, lock: bool = False) -> User:
@@ -75,9 +86,20 @@ def find_users(
 
 
 def find_contacts(session: Session, caller: Caller, user_ids: Sequence[UUID]) -> list[User]:
-    """Those of the given users who are active in the caller's organisation."""
-    statement = select(User).where(User.org_id == caller.org_id, User.id.in_(user_ids), User.status == ACTIVE)
+    """Those of the given users who are active in the caller's organisation, guests included."""
+    guest = exists().where(Membership.user_id == User.id, Membership.org_id == caller.org_id)
+    statement = select(User).where(
+        or_(User.org_id == caller.org_id, guest), User.id.in_(user_ids), User.status == ACTIVE
+    )
     return list(session.scalars(statement.order_by(User.id)))
+
+
+def find_roles_in(session: Session, user: User, org_id: UUID | None) -> list[Role]:
+    """What a user is in an organisation: the account's roles in its own, a guest's in another; none elsewhere."""
+    if user.org_id == org_id:
+        return user.held
+    holds = exists().where(Membership.user_id == user.id, Membership.org_id == org_id, Membership.role_id == Role.id)
+    return list(session.scalars(select(Role).where(holds)))
 
 
 def find_sessions(session: Session, caller: Caller, limit: int, cursor: str | None) -> Page:

@@ -21,6 +21,7 @@ from auth_service.schemas import (
     SecondFactorOff,
     SessionOut,
     SignedInOut,
+    SwitchIn,
     UserOut,
 )
 from common.api import Api, Tenancy, page_of
@@ -62,6 +63,20 @@ def refresh(database, caller, signer, body):
     return sign_in.renew(database, caller, signer, **body)
 
 
+@api.post(
+    "/auth/switch-organization",
+    permission=AUTHENTICATED,
+    body=SwitchIn,
+    returns=SignedInOut,
+    tenancy=Tenancy.ALL,
+    rate_class="login",
+    secret=True,
+)
+def switch_organization(session, caller, signer, body):
+    """Leave this session for one in another of the caller's organisations."""
+    return sign_in.switch_organization(session, caller, signer, body["organization_id"])
+
+
 @api.post("/auth/logout", permission=AUTHENTICATED, tenancy=Tenancy.ALL)
 def log_out(session, caller):
     """Close this session."""
@@ -76,8 +91,8 @@ def log_out_everywhere(session, caller):
 
 @api.get("/auth/me", permission=AUTHENTICATED, returns=MeOut, tenancy=Tenancy.ALL)
 def get_me(session, caller):
-    """Get the caller's own account."""
-    return queries.get_self(session, caller)
+    """Get the caller's own account, as it is in the organisation of the session."""
+    return queries.get_account_here(session, caller)
 
 
 @api.get("/auth/sessions", permission=AUTHENTICATED, query=PageFilter, returns=page_of(SessionOut), tenancy=Tenancy.ALL)

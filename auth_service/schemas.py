@@ -65,7 +65,7 @@ class UserOut(fields.Schema):
 
 
 class MeOut(UserOut):
-    """The caller's own account."""
+    """The caller's own account, in the organisation of the session and with what it allows there."""
 
     permissions = fields.ListOf(fields.Text())
 
@@ -100,14 +100,21 @@ class RefreshIn(fields.Schema):
 
 
 class SignedInOut(fields.Schema):
-    """Tokens. `device_token` comes with a login only: keep it, and send it with the next."""
+    """Tokens for one organisation. `device_token` comes with a login only: keep it, and send it with the next."""
 
     access_token = fields.Text()
     refresh_token = fields.Text()
     token_type = fields.Text()
     expires_in = fields.Integer()
     device_token = fields.Text(allow_none=True)
+    org_id = fields.Uuid(allow_none=True)
     user = fields.Nested(UserOut)
+
+
+class SwitchIn(fields.Schema):
+    """One of the caller's organisations."""
+
+    organization_id = fields.Uuid(required=True)
 
 
 class SessionOut(fields.Schema):

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar
+from uuid import UUID
 
 from sqlalchemy import ColumnElement, select, update
 from sqlalchemy.orm import Session
@@ -23,7 +24,7 @@ from auth_service.passwords import PasswordHasher
 from auth_service.vault import Vault
 from common.auth import ACCESS_SECONDS, Caller, TokenSigner
 from common.database import ALL_ORGANIZATIONS, Database, notify
-from common.errors import ApiError, InvalidToken
+from common.errors import ApiError, InvalidToken, NotFound
 from common.outbox import record
 
 REFRESH_LIFETIME = timedelta(days=7)
@@ -41,6 +42,7 @@ class SignedIn:
     access_token: str
     refresh_token: str
     user: User
+    org_id: UUID | None
     device_token: str | None = None
     token_type: str = "Bearer"
     expires_in: int = ACCESS_SECONDS
@@ -73,21 +75,9 @@ def log_in(
             return SecondFactorRequired()
         if user.second_factor and not second_factor.is_proved(session, vault, user, code):
             return BadCredentials()
-        family = UserSession(
-            user_id=user.id,
-            org_id=user.org_id,
-            platform=platform,
-            user_agent=caller.user_agent,
-            ip=caller.ip,
-            expires_at=datetime.now(UTC) + REFRESH_LIFETIME,
-        )
-        session.add(family)
-        session.flush()
-        token = tokens.new_token()
-        session.add(_refresh_token(family, token, caller, **client))
-        record(session, caller, "session.opened", family)
+        family, token = _open_family(session, caller, user, user.org_id, platform, client)
         device = throttle.new_device_token(vault, user.email)
-        return SignedIn(_access_token(signer, user, family), token, user, device)
+        return SignedIn(_access_token(session, signer, user, family), token, user, family.org_id, device)
 
     return with_password(database, caller, hasher, vault, email, password, open_session, device_token)
 
@@ -148,6 +138,52 @@ def _refuse(
     return BadCredentials()
 
 
+def _open_family(
+    session: Session, caller: Caller, user: User, org_id: UUID | None, platform: str | None, client: dict[str, Any]
+) -> tuple[UserSession, str]:
+    """A new session in an organisation, and its first refresh token."""
+    family = UserSession(
+        user_id=user.id,
+        org_id=org_id,
+        platform=platform,
+        user_agent=caller.user_agent,
+        ip=caller.ip,
+        expires_at=datetime.now(UTC) + REFRESH_LIFETIME,
+    )
+    session.add(family)
+    session.flush()
+    token = tokens.new_token()
+    session.add(_refresh_token(family, token, caller, **client))
+    record(session, replace(caller, org_id=org_id), "session.opened", family)
+    return family, token
+
+
+# --- changing the organisation ---------------------------------------------------------------------------------------
+
+
+def switch_organization(session: Session, caller: Caller, signer: TokenSigner, org_id: UUID) -> SignedIn:
+    """Leave the caller's session for one in another organisation of theirs.
+
+    The old session is closed with all its tokens: one client acts in one organisation at a time.
+    Raises InvalidToken, NotFound for an organisation in which the caller holds no role.
+    """
+    if caller.session_id is None:
+        raise InvalidToken
+    user = queries.get_self(session, caller, lock=True)
+    family = session.get(UserSession, UUID(caller.session_id), with_for_update=True)
+    if family is None or family.user_id != user.id or family.revoked_at is not None or user.status != ACTIVE:
+        raise InvalidToken
+    if not queries.find_roles_in(session, user, org_id):
+        raise NotFound
+    told = select(RefreshToken.client_id, RefreshToken.device_fingerprint).where(RefreshToken.session_id == family.id)
+    client = session.execute(told.order_by(RefreshToken.issued_at.desc()).limit(1)).one()._asdict()
+    revoke_sessions(session, UserSession.id == family.id)
+    left = replace(caller, org_id=family.org_id)
+    record(session, left, "session.closed", family, {"reason": "organization_switched"})
+    opened, token = _open_family(session, caller, user, org_id, family.platform, client)
+    return SignedIn(_access_token(session, signer, user, opened), token, user, org_id)
+
+
 # --- renewing --------------------------------------------------------------------------------------------------------
 
 
@@ -186,9 +222,10 @@ def _rotate(session: Session, caller: Caller, signer: TokenSigner, token: str) -
         client = {"client_id": held.client_id, "device_fingerprint": held.device_fingerprint}
         session.add(_refresh_token(family, successor, caller, **client))
         record(session, caller, "session.renewed", family)
-        return SignedIn(_access_token(signer, user, family), successor, user)
+        return SignedIn(_access_token(session, signer, user, family), successor, user, family.org_id)
     if held.successor_sealed is not None and held.used_at + REPLAY_WINDOW > now:
-        return SignedIn(_access_token(signer, user, family), tokens.open_successor(token, held.successor_sealed), user)
+        again = tokens.open_successor(token, held.successor_sealed)
+        return SignedIn(_access_token(session, signer, user, family), again, user, family.org_id)
     revoke_sessions(session, UserSession.id == family.id)
     record(session, caller, "session.reuse_detected", family)
     return RefreshTokenReused()
@@ -206,13 +243,14 @@ def _refresh_token(family: UserSession, token: str, caller: Caller, **client: An
     )
 
 
-def _access_token(signer: TokenSigner, user: User, family: UserSession) -> str:
+def _access_token(session: Session, signer: TokenSigner, user: User, family: UserSession) -> str:
+    roles = queries.find_roles_in(session, user, family.org_id)
     return signer.sign(
         str(user.id),
         seconds=ACCESS_SECONDS,
         org_id=family.org_id,
-        roles=user.roles,
-        permissions=user.permissions,
+        roles=[role.code for role in roles],
+        permissions={permission for role in roles for permission in role.permissions},
         session_id=str(family.id),
     )
 

@@ -45,6 +45,14 @@ class InternalClient:
         """The `data` of a POST; raises NotFound, Unavailable or UpstreamTimeout."""
         return self._call(caller, "POST", service, path, None, body, permissions)
 
+    def put(self, caller: Caller, service: str, path: str, body: Any, permissions: Iterable[Permission] = ()) -> Any:
+        """The `data` of a PUT; raises NotFound, Unavailable or UpstreamTimeout."""
+        return self._call(caller, "PUT", service, path, None, body, permissions)
+
+    def delete(self, caller: Caller, service: str, path: str, permissions: Iterable[Permission] = ()) -> None:
+        """DELETE; raises NotFound, Unavailable or UpstreamTimeout."""
+        self._call(caller, "DELETE", service, path, None, None, permissions)
+
     def _call(
         self,
         caller: Caller,

@@ -94,8 +94,8 @@ def revoke_invitation(session: Session, caller: Caller, organization_id: UUID, i
 def accept_invitation(database: Database, client: InternalClient, caller: Caller, token: str) -> dict[str, Any]:
     """Join the organisation of an invitation; raises Forbidden for a service, NotFound, InvitationOver, Unavailable.
 
-    The invitation is the caller's before the user service is asked: nobody else can take it meanwhile, and the caller
-    can come again when that service was away.
+    The invitation is the caller's before the other services are asked: nobody else can take it meanwhile, and the
+    caller can come again when one of them was away.
     """
     user_id = caller.user_id
     if user_id is None:
@@ -108,8 +108,9 @@ def accept_invitation(database: Database, client: InternalClient, caller: Caller
                 raise InvitationOver
             invitation.accept(user_id)
             record(session, member, "organization.invitation_accepted", invitation, {"role": invitation.base_role})
-    membership = {"user_id": user_id, "role": invitation.base_role}
-    client.post(member, "user", "/internal/memberships", membership)
+    role = invitation.base_role
+    client.post(member, "user", "/internal/memberships", {"user_id": user_id, "role": role})
+    client.put(member, "auth", f"/internal/users/{user_id}/organization", {"role": role})
     return {"org_id": invitation.org_id, "role": invitation.base_role}
 
 

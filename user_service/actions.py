@@ -77,8 +77,7 @@ def _check_timezone(name: str) -> None:
 
 
 def add_membership(session: Session, caller: Caller, user_id: UUID, role: str) -> UserOrgMembership:
-    """Give somebody of the organisation another role in it; raises RoleBeyondReach; a second time is a conflict."""
-    _check_reach(caller, role)
+    """Note another role of somebody of the organisation; a second time is a conflict."""
     membership = UserOrgMembership(org_id=caller.org_id, user_id=user_id, role=role)
     session.add(membership)
     record(session, caller, "user.membership_added", membership, {"user_id": str(user_id), "role": role})
@@ -94,15 +93,15 @@ def join(session: Session, caller: Caller, user_id: UUID, role: str) -> bool:
 
 
 def remove_membership(session: Session, caller: Caller, membership_id: UUID) -> None:
-    """Take a role in the organisation from somebody; raises NotFound, RoleBeyondReach."""
+    """Forget a role of somebody in the organisation; raises NotFound."""
     membership = queries.get_membership(session, caller, membership_id)
-    _check_reach(caller, membership.role)
     session.delete(membership)
     details = {"user_id": str(membership.user_id), "role": membership.role}
     record(session, caller, "user.membership_removed", membership, details)
 
 
-def _check_reach(caller: Caller, role: str) -> None:
+def require_reach(caller: Caller, role: str) -> None:
+    """Raise RoleBeyondReach for a role that the caller may not give or take."""
     below = _BELOW_ADMIN if "org_admin" in caller.roles else frozenset()
     if not caller.is_superadmin and role not in caller.roles | below:
         raise RoleBeyondReach

@@ -95,6 +95,7 @@ def list_memberships(session, caller, query):
 def add_membership(database, client, caller, body):
     """Give somebody of the organisation another role in it."""
     directory.find_new_roles(database, client, caller, body["user_id"])
+    directory.grant(client, caller, **body)
     with database.transaction(caller.org_id) as session:
         return actions.add_membership(session, caller, **body)
 
@@ -112,9 +113,14 @@ def get_membership(session, caller, membership_id):
 
 
 @api.delete("/memberships/{membership_id}", permission=P.USER_WRITE)
-def remove_membership(session, caller, membership_id):
-    """Take a role in the organisation from somebody."""
-    actions.remove_membership(session, caller, membership_id)
+def remove_membership(database, client, caller, precondition, membership_id):
+    """Take a role in the organisation from somebody, who cannot act in it any more within a second."""
+    with database.transaction(caller.org_id) as session:
+        precondition(session, lambda: queries.get_membership(session, caller, membership_id))
+    directory.withdraw(database, client, caller, membership_id)
+    with database.transaction(caller.org_id) as session:
+        precondition(session, lambda: queries.get_membership(session, caller, membership_id))
+        actions.remove_membership(session, caller, membership_id)
 
 
 @api.get("/users/me/memberships", query=PageFilter, returns=page_of(MembershipOut), **OWN)

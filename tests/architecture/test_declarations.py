@@ -31,6 +31,7 @@ ACROSS_ORGANIZATIONS = {
     "POST /auth/refresh",
     "POST /auth/logout",
     "POST /auth/logout-all",
+    "POST /auth/switch-organization",
     "GET /auth/me",
     "GET /auth/sessions",
     "DELETE /auth/sessions/{session_id}",
@@ -50,10 +51,12 @@ ACROSS_ORGANIZATIONS = {
     "DELETE /auth/roles/{code}/permissions/{permission}",
     "GET /auth/permissions",
     "GET /auth/catalogs/{catalog}",
-    # For other services. A letter may go to somebody in no organisation, and whoever joins one is in none.
+    # For other services. A letter may go to somebody in no organisation, and a guest's account belongs to another.
     "GET /internal/revocations/{token_id}",
     "GET /internal/account-mails/{account_mail_id}",
     "PUT /internal/users/{user_id}/organization",
+    "DELETE /internal/users/{user_id}/organization/roles/{code}",
+    "POST /internal/contacts",
     # One's own profile, wishes, memberships and devices, wherever one belongs.
     "GET /users/me",
     "PATCH /users/me",

@@ -25,6 +25,13 @@ def users(service):
 
 
 @pytest.fixture(scope="session")
+def auth(service):
+    """The auth service, listening where the organization service looks for it."""
+    with listening(service("auth")) as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
 def media(service):
     """The media service, without a store, listening where the organization service looks for it."""
     with listening(service("media")) as running:

@@ -17,9 +17,23 @@ SUPERVISOR = {"code": "supervision", "name": "Supervisión de planta", "base_rol
 
 
 @pytest.fixture
-def newcomer():
+def arrive(auth):
+    """Register somebody, who is in no organisation yet."""
+
+    def register():
+        body = {"name": "Luz Mora", "email": f"{uuid4()}@home.test", "password": "tres gatos en el tejado"}
+        answer = auth.call("POST", "/auth/register", json=body)
+        assert answer.status_code == 201, answer.text
+        user_id = UUID(answer.json["data"]["id"])
+        return Person(org_id=None, user_id=user_id, roles=("patient",), permissions=frozenset())
+
+    return register
+
+
+@pytest.fixture
+def newcomer(arrive):
     """A user of no organisation."""
-    return Person(org_id=None, roles=("patient",), permissions=frozenset())
+    return arrive()
 
 
 @pytest.fixture
@@ -38,6 +52,12 @@ def accept(organizations, token, person):
 def memberships(users, hospital, person):
     rows = users.call("GET", "/users/me/memberships", person).json["data"]
     return [row["role"] for row in rows if row["org_id"] == hospital["id"]]
+
+
+def contacts(auth, hospital, person):
+    token = auth.service_token("notification", UUID(hospital["id"]))
+    body = {"user_ids": [str(person.user_id)]}
+    return auth.call("POST", "/internal/contacts", token, json=body).json["data"]["contacts"]
 
 
 # --- roles ---------------------------------------------------------------------------------------------------------
@@ -71,13 +91,17 @@ def test_a_role_stands_for_one_of_the_suites(organizations, hospital, admin):
 # --- invitations ---------------------------------------------------------------------------------------------------
 
 
-def test_an_invitation_is_accepted_once_and_makes_a_member(organizations, users, hospital, admin, invite, newcomer):
+def test_an_invitation_is_accepted_once_and_makes_a_member(
+    organizations, users, auth, hospital, admin, invite, newcomer
+):
     made = invite(role="caregiver")
     assert made.status_code == 201, made.text
     token = made.json["data"]["token"]
     answer = accept(organizations, token, newcomer)
     assert answer.json["data"] == {"org_id": hospital["id"], "role": "caregiver"}
     assert memberships(users, hospital, newcomer) == ["caregiver"]
+    (contact,) = contacts(auth, hospital, newcomer)  # alarms reach them from now on
+    assert contact["user_id"] == str(newcomer.user_id)
     late = accept(organizations, token, replace(newcomer, user_id=uuid4()))
     assert (late.status_code, late.json["error"]["id"]) == (409, "HG-ORG-003")
     assert organizations.call("GET", made.headers["Location"], admin).json["data"]["state"] == "accepted"
@@ -97,21 +121,22 @@ def test_the_token_is_shown_once_and_kept_as_a_hash(organizations, hospital, adm
         assert token not in str(session.execute(text("SELECT i::text FROM org_invitations i")).scalars().all())
 
 
-def test_the_user_service_away_leaves_the_invitation_to_whoever_accepted(
-    organizations, users, hospital, invite, newcomer, monkeypatch
+@pytest.mark.parametrize("missing", ["USER_URL", "AUTH_URL"])
+def test_a_service_away_leaves_the_invitation_to_whoever_accepted(
+    organizations, users, hospital, invite, newcomer, monkeypatch, missing
 ):
     token = invite().json["data"]["token"]
     with monkeypatch.context() as away:
-        away.setitem(os.environ, "USER_URL", "http://127.0.0.1:9")  # discard: nobody listens
+        away.setitem(os.environ, missing, "http://127.0.0.1:9")  # discard: nobody listens
         assert accept(organizations, token, newcomer).status_code == 503
     assert accept(organizations, token, replace(newcomer, user_id=uuid4())).status_code == 409
     assert accept(organizations, token, newcomer).status_code == 200
     assert memberships(users, hospital, newcomer) == ["clinician"]
 
 
-def test_of_many_who_accept_at_once_one_comes_in(organizations, users, hospital, invite, newcomer):
+def test_of_many_who_accept_at_once_one_comes_in(organizations, users, hospital, invite, arrive):
     token = invite().json["data"]["token"]
-    people = [replace(newcomer, user_id=uuid4()) for _ in range(8)]
+    people = [arrive() for _ in range(8)]
     statuses = {}
 
     def run(person):

@@ -198,7 +198,27 @@ def admin(clinician):
     return replace(clinician, roles=("org_admin",))
 
 
-def test_a_membership_lives_and_each_write_is_audited(users, admin, colleague):
+def roles_in_auth(auth, admin, user_id):
+    return auth.call("GET", f"/auth/users/{user_id}", admin).json["data"]["roles"]
+
+
+def test_what_auth_does_not_hear_of_is_not_noted_here(users, auth, admin, colleague, monkeypatch):
+    body = {"user_id": colleague, "role": "caregiver"}
+    made = users.call("POST", "/memberships", admin, json=body).headers["Location"]
+    with monkeypatch.context() as away:
+        away.setitem(os.environ, "AUTH_URL", "http://127.0.0.1:9")  # discard: nobody listens
+        assert users.call("DELETE", made, admin).status_code == 503
+    assert users.call("GET", made, admin).status_code == 200
+    assert users.call("DELETE", made, admin).status_code == 204
+
+
+def test_a_role_that_the_suite_does_not_have_is_refused(users, admin, colleague):
+    body = {"user_id": colleague, "role": "wizard"}
+    answer = users.call("POST", "/memberships", replace(admin, roles=("superadmin",)), json=body)
+    assert answer.json["error"]["details"][0]["field"] == "role"
+
+
+def test_a_membership_lives_and_each_write_is_audited(users, auth, admin, colleague):
     body = {"user_id": colleague, "role": "caregiver"}
     answer = users.call("POST", "/memberships", admin, json=body)
     assert answer.status_code == 201, answer.text
@@ -208,7 +228,9 @@ def test_a_membership_lives_and_each_write_is_audited(users, admin, colleague):
     assert users.call("POST", "/memberships", admin, json=body).status_code == 409
     own = replace(admin, user_id=UUID(colleague), permissions=frozenset())
     assert users.call("GET", "/users/me/memberships", own).json["data"] == [made]
+    assert roles_in_auth(auth, admin, colleague) == ["caregiver", "clinician", "org_viewer"]
     assert users.call("DELETE", answer.headers["Location"], admin).status_code == 204
+    assert roles_in_auth(auth, admin, colleague) == ["clinician", "org_viewer"]
     assert users.call("GET", answer.headers["Location"], admin).status_code == 404
     assert users.audited(admin.org_id) == ["user.membership_added", "user.membership_removed"]
 
