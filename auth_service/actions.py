@@ -167,7 +167,10 @@ def log_out(session: Session, caller: Caller) -> None:
     """Close the caller's session."""
     if caller.session_id is None:
         raise InvalidToken
-    close_session(session, caller, UUID(caller.session_id))
+    session_id = UUID(caller.session_id)
+    if not revoke_sessions(session, UserSession.id == session_id):
+        raise NotFound
+    record(session, caller, "session.closed", f"sessions:{session_id}")
 
 
 def log_out_everywhere(session: Session, caller: Caller) -> None:
@@ -180,7 +183,7 @@ def log_out_everywhere(session: Session, caller: Caller) -> None:
 
 def close_session(session: Session, caller: Caller, session_id: UUID) -> None:
     """Close one of the caller's sessions; raises NotFound."""
-    if not revoke_sessions(session, UserSession.id == session_id, UserSession.user_id == caller.user_id):
+    if not revoke_sessions(session, UserSession.id == session_id, UserSession.user_id == queries.own_id(caller)):
         raise NotFound
     record(session, caller, "session.closed", f"sessions:{session_id}")
 

@@ -70,6 +70,14 @@ class SecondFactorState(ApiError):
     }
 
 
+class InvalidPairingCode(ApiError):
+    status, id = 401, "HG-AUTH-012"
+    messages = {
+        "es": "El código de emparejamiento no vale, se usó o ha caducado. Pida otro a quien administra el dispositivo.",
+        "en": "The pairing code is wrong, used or has expired. Ask whoever manages the device for another.",
+    }
+
+
 class BuiltInRole(ApiError):
     status, id = 409, "HG-AUTH-011"
     messages = {

@@ -1,7 +1,17 @@
 """Endpoints for the other services and the gateway."""
 
-from auth_service import actions, credentials, queries
-from auth_service.schemas import ContactsIn, ContactsOut, JoinIn, LetterOut, RevocationOut, RevocationQuery, UserOut
+from auth_service import actions, credentials, devices, queries
+from auth_service.schemas import (
+    ContactsIn,
+    ContactsOut,
+    DevicePairingIn,
+    DevicePairingOut,
+    JoinIn,
+    LetterOut,
+    RevocationOut,
+    RevocationQuery,
+    UserOut,
+)
 from common.api import Api, Tenancy
 from common.permissions import INTERNAL
 
@@ -45,3 +55,15 @@ def leave_organization(session, caller, user_id, code):
 def get_letter(session, caller, vault, account_mail_id):
     """Get what a letter about an account says; 404 once it is not to be sent any more."""
     return credentials.get_letter(session, caller, vault, account_mail_id)
+
+
+@api.post("/internal/device-pairings", permission=INTERNAL, body=DevicePairingIn, returns=DevicePairingOut, secret=True)
+def issue_pairing_code(session, caller, vault, body):
+    """Issue a pairing code for a device of the organisation of the token."""
+    return devices.issue_code(session, caller, vault, **body)
+
+
+@api.delete("/internal/devices/{device_id}/credentials", permission=INTERNAL)
+def revoke_device(session, caller, device_id):
+    """End what a device of the organisation of the token holds."""
+    devices.revoke(session, caller, device_id)

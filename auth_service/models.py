@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import BigInteger, ForeignKey, Index, LargeBinary, String, func
+from sqlalchemy import BigInteger, CheckConstraint, ForeignKey, Index, LargeBinary, String, func
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from common.database import Entity, one_of, service_base
@@ -142,11 +142,16 @@ class RecoveryCode(Base):
 
 
 class UserSession(Entity, Base):
-    """One login and all the refresh tokens that follow from it: a family that lives and is revoked as one."""
+    """One login and all the refresh tokens that follow from it: a family that lives and is revoked as one.
+
+    It belongs to a user, or to a device that was paired.
+    """
 
     __tablename__ = "sessions"
+    __table_args__ = (CheckConstraint("(user_id IS NULL) <> (device_id IS NULL)", name="holder"),)
 
-    user_id: Mapped[UUID] = mapped_column(ForeignKey("users.id", ondelete="CASCADE"), index=True)
+    user_id: Mapped[UUID | None] = mapped_column(ForeignKey("users.id", ondelete="CASCADE"), index=True)
+    device_id: Mapped[UUID | None] = mapped_column(index=True)
     org_id: Mapped[UUID | None]
     platform: Mapped[str | None] = mapped_column(ForeignKey("platforms.code"))
     user_agent: Mapped[str | None] = mapped_column(String(200))
@@ -197,6 +202,19 @@ class LoginFailures(Base):
     count: Mapped[int]
     since: Mapped[datetime] = mapped_column(index=True)
     locked_until: Mapped[datetime | None]
+
+
+class DevicePairing(Entity, Base):
+    """The keyed hash of a code that opens a device's session once; `tries` counts those who got it wrong."""
+
+    __tablename__ = "device_pairings"
+
+    org_id: Mapped[UUID]
+    device_id: Mapped[UUID] = mapped_column(unique=True)
+    selector: Mapped[str] = mapped_column(String(4), unique=True)
+    code_hash: Mapped[bytes] = mapped_column(LargeBinary)
+    tries: Mapped[int] = mapped_column(default=0)
+    expires_at: Mapped[datetime] = mapped_column(index=True)
 
 
 class AccountMail(Entity, Base):

@@ -37,9 +37,16 @@ def find_user_by_email(session: Session, email: str, *, lock: bool = False) -> U
     return session.scalar(statement.with_for_update() if lock else statement)
 
 
+def own_id(caller: Caller) -> UUID:
+    """The calling user's account; raises InvalidToken for a service or a device, which have none."""
+    if caller.user_id is None:
+        raise InvalidToken
+    return caller.user_id
+
+
 def get_self(session: Session, caller: Caller, *, lock: bool = False) -> User:
-    """The calling user's own account; raises InvalidToken for a service or a user who is gone."""
-    user = session.get(User, caller.user_id, with_for_update=lock) if caller.user_id else None
+    """The calling user's own account; raises InvalidToken for whoever is no user, or one who is gone."""
+    user = session.get(User, own_id(caller), with_for_update=lock)
     if user is None:
         raise InvalidToken
     return user
@@ -104,7 +111,7 @@ def find_roles_in(session: Session, user: User, org_id: UUID | None) -> list[Rol
 
 def find_sessions(session: Session, caller: Caller, limit: int, cursor: str | None) -> Page:
     """The calling user's live sessions, newest first."""
-    statement = select(UserSession).where(UserSession.user_id == caller.user_id, UserSession.revoked_at.is_(None))
+    statement = select(UserSession).where(UserSession.user_id == own_id(caller), UserSession.revoked_at.is_(None))
     return paginate(session, statement, UserSession.id, limit, cursor)
 
 

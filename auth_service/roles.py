@@ -2,7 +2,10 @@
 
 from common.permissions import Permission as P
 
-SUPERADMIN, PATIENT = "superadmin", "patient"
+SUPERADMIN, PATIENT, DEVICE = "superadmin", "patient", "device"
+
+DEVICE_PERMISSIONS = frozenset({P.TIMESERIES_WRITE})
+"""The most that a device's own token holds."""
 
 _CAREGIVER = {
     P.ALERT_ACK,
@@ -38,7 +41,7 @@ ROLES: dict[str, tuple[str, set[P]]] = {
     "clinician": ("Personal clínico", _CLINICIAN),
     "caregiver": ("Cuidador", _CAREGIVER),
     PATIENT: ("Paciente", _CAREGIVER - {P.ALERT_ACK}),
-    "device": ("Dispositivo", {P.TIMESERIES_WRITE}),
+    DEVICE: ("Dispositivo", set(DEVICE_PERMISSIONS)),
     "org_viewer": ("Consulta de la organización", _VIEWER),
     "ops": ("Operación", {P.OPS_READ}),
 }

@@ -4,13 +4,15 @@ Each works on the caller's own rows, whatever the organisation: hence Tenancy.AL
 their transactions themselves, because hashing takes longer than a row may stay locked.
 """
 
-from auth_service import actions, credentials, queries, second_factor, sign_in
+from auth_service import actions, credentials, devices, queries, second_factor, sign_in
 from auth_service.passwords import require_strong
 from auth_service.schemas import (
     CodeIn,
     EnrolmentOut,
     LoginIn,
     MeOut,
+    PairedOut,
+    PairingCodeIn,
     PasswordChangeIn,
     PasswordForgottenIn,
     PasswordIn,
@@ -61,6 +63,19 @@ def log_in(database, caller, hasher, vault, signer, body):
 def refresh(database, caller, signer, body):
     """Exchange a refresh token for new tokens."""
     return sign_in.renew(database, caller, signer, **body)
+
+
+@api.post(
+    "/auth/devices/pair",
+    permission=PUBLIC,
+    body=PairingCodeIn,
+    returns=PairedOut,
+    tenancy=Tenancy.ALL,
+    rate_class="login",
+)
+def pair_device(database, caller, vault, signer, body):
+    """Exchange a pairing code for a device's tokens."""
+    return devices.pair(database, caller, vault, signer, **body)
 
 
 @api.post(

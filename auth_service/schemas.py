@@ -100,7 +100,10 @@ class RefreshIn(fields.Schema):
 
 
 class SignedInOut(fields.Schema):
-    """Tokens for one organisation. `device_token` comes with a login only: keep it, and send it with the next."""
+    """Tokens for one organisation; without `user` they are a paired device's.
+
+    `device_token` comes with a login only: keep it, and send it with the next.
+    """
 
     access_token = fields.Text()
     refresh_token = fields.Text()
@@ -108,7 +111,7 @@ class SignedInOut(fields.Schema):
     expires_in = fields.Integer()
     device_token = fields.Text(allow_none=True)
     org_id = fields.Uuid(allow_none=True)
-    user = fields.Nested(UserOut)
+    user = fields.Nested(UserOut, allow_none=True)
 
 
 class SwitchIn(fields.Schema):
@@ -128,6 +131,23 @@ class SessionOut(fields.Schema):
     created_at = fields.DateTime()
     last_used_at = fields.DateTime()
     expires_at = fields.DateTime()
+
+
+class PairingCodeIn(fields.Schema):
+    """The code that somebody reads to a device."""
+
+    code = fields.Text(max_length=20, required=True)
+
+
+class PairedOut(fields.Schema):
+    """A device's tokens; the refresh token serves at /auth/refresh like a user's."""
+
+    access_token = fields.Text()
+    refresh_token = fields.Text()
+    token_type = fields.Text()
+    expires_in = fields.Integer()
+    device_id = fields.Uuid()
+    org_id = fields.Uuid()
 
 
 # --- credentials -----------------------------------------------------------------------------------------------------
@@ -244,6 +264,19 @@ class JoinIn(fields.Schema):
     """The role to have in the organisation."""
 
     role = fields.Text(pattern=_ROLE_CODE, max_length=40, required=True)
+
+
+class DevicePairingIn(fields.Schema):
+    """The device to issue a code for."""
+
+    device_id = fields.Uuid(required=True)
+
+
+class DevicePairingOut(fields.Schema):
+    """A code for a device; it is shown this once."""
+
+    code = fields.Text()
+    expires_at = fields.DateTime()
 
 
 class ContactsIn(fields.Schema):

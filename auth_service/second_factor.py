@@ -20,7 +20,7 @@ from common.outbox import record
 ISSUER = "HeartGuard"
 STEP_S, DRIFT_STEPS, CODE_DIGITS = 30, 1, 6
 RECOVERY_CODES, RECOVERY_LETTERS = 10, 10
-_ALPHABET = "abcdefghjkmnpqrstuvwxyz23456789"  # nothing that people confuse
+ALPHABET = "abcdefghjkmnpqrstuvwxyz23456789"  # nothing that people confuse
 
 
 def is_proved(session: Session, vault: Vault, user: User, code: str | None) -> bool:
@@ -69,7 +69,7 @@ def confirm(session: Session, caller: Caller, vault: Vault, user: User, code: st
     if not _is_current(vault, user, code):
         raise BadCredentials
     user.totp_confirmed_at = datetime.now(UTC)
-    codes = ["".join(secrets.choice(_ALPHABET) for _ in range(RECOVERY_LETTERS)) for _ in range(RECOVERY_CODES)]
+    codes = ["".join(secrets.choice(ALPHABET) for _ in range(RECOVERY_LETTERS)) for _ in range(RECOVERY_CODES)]
     session.add_all(
         RecoveryCode(user_id=user.id, code_hash=vault.digest("recovery", str(user.id), code)) for code in codes
     )

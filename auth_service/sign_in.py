@@ -21,8 +21,9 @@ from auth_service import queries, second_factor, throttle, tokens
 from auth_service.errors import AccountInactive, BadCredentials, RefreshTokenReused, SecondFactorRequired
 from auth_service.models import ACTIVE, RefreshToken, Revocation, User, UserSession
 from auth_service.passwords import PasswordHasher
+from auth_service.roles import DEVICE, DEVICE_PERMISSIONS
 from auth_service.vault import Vault
-from common.auth import ACCESS_SECONDS, Caller, TokenSigner
+from common.auth import ACCESS_SECONDS, Caller, TokenSigner, device_subject
 from common.database import ALL_ORGANIZATIONS, Database, notify
 from common.errors import ApiError, InvalidToken, NotFound
 from common.outbox import record
@@ -37,11 +38,11 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class SignedIn:
-    """What a client gets: tokens, and who it is."""
+    """What a client gets: tokens, and who it is; a device is no user."""
 
     access_token: str
     refresh_token: str
-    user: User
+    user: User | None
     org_id: UUID | None
     device_token: str | None = None
     token_type: str = "Bearer"
@@ -75,7 +76,7 @@ def log_in(
             return SecondFactorRequired()
         if user.second_factor and not second_factor.is_proved(session, vault, user, code):
             return BadCredentials()
-        family, token = _open_family(session, caller, user, user.org_id, platform, client)
+        family, token = open_family(session, caller, user.org_id, user_id=user.id, platform=platform, **client)
         device = throttle.new_device_token(vault, user.email)
         return SignedIn(_access_token(session, signer, user, family), token, user, family.org_id, device)
 
@@ -138,12 +139,20 @@ def _refuse(
     return BadCredentials()
 
 
-def _open_family(
-    session: Session, caller: Caller, user: User, org_id: UUID | None, platform: str | None, client: dict[str, Any]
+def open_family(
+    session: Session,
+    caller: Caller,
+    org_id: UUID | None,
+    *,
+    user_id: UUID | None = None,
+    device_id: UUID | None = None,
+    platform: str | None = None,
+    **client: Any,
 ) -> tuple[UserSession, str]:
-    """A new session in an organisation, and its first refresh token."""
+    """A new session of a user or a device in an organisation, and its first refresh token."""
     family = UserSession(
-        user_id=user.id,
+        user_id=user_id,
+        device_id=device_id,
         org_id=org_id,
         platform=platform,
         user_agent=caller.user_agent,
@@ -180,7 +189,7 @@ def switch_organization(session: Session, caller: Caller, signer: TokenSigner, o
     revoke_sessions(session, UserSession.id == family.id)
     left = replace(caller, org_id=family.org_id)
     record(session, left, "session.closed", family, {"reason": "organization_switched"})
-    opened, token = _open_family(session, caller, user, org_id, family.platform, client)
+    opened, token = open_family(session, caller, org_id, user_id=user.id, platform=family.platform, **client)
     return SignedIn(_access_token(session, signer, user, opened), token, user, org_id)
 
 
@@ -208,13 +217,16 @@ def _rotate(session: Session, caller: Caller, signer: TokenSigner, token: str) -
     ).one_or_none()
     if owner is None:
         return InvalidToken()
-    user = session.get(User, owner.user_id, with_for_update={"read": True})
+    user = session.get(User, owner.user_id, with_for_update={"read": True}) if owner.user_id else None
     family = session.get(UserSession, owner.id, with_for_update=True)
     held = session.get(RefreshToken, key)
     now = datetime.now(UTC)
-    if user is None or family is None or held is None or family.revoked_at is not None or held.expires_at <= now:
+    if family is None or held is None or family.revoked_at is not None or held.expires_at <= now:
         return InvalidToken()
-    caller = replace(caller, subject=str(user.id), org_id=family.org_id, session_id=str(family.id))
+    if user is None and family.device_id is None:
+        return InvalidToken()
+    subject = str(user.id) if user else device_subject(family.device_id)
+    caller = replace(caller, subject=subject, org_id=family.org_id, session_id=str(family.id))
     if held.used_at is None:  # nobody else is at it: the session is locked
         successor = tokens.new_token()
         held.used_at, held.successor_sealed = now, tokens.seal_successor(token, successor)
@@ -243,7 +255,9 @@ def _refresh_token(family: UserSession, token: str, caller: Caller, **client: An
     )
 
 
-def _access_token(session: Session, signer: TokenSigner, user: User, family: UserSession) -> str:
+def _access_token(session: Session, signer: TokenSigner, user: User | None, family: UserSession) -> str:
+    if user is None:
+        return device_access_token(session, signer, family)
     roles = queries.find_roles_in(session, user, family.org_id)
     return signer.sign(
         str(user.id),
@@ -251,6 +265,19 @@ def _access_token(session: Session, signer: TokenSigner, user: User, family: Use
         org_id=family.org_id,
         roles=[role.code for role in roles],
         permissions={permission for role in roles for permission in role.permissions},
+        session_id=str(family.id),
+    )
+
+
+def device_access_token(session: Session, signer: TokenSigner, family: UserSession) -> str:
+    """A token with which a device writes its own streams, whatever else somebody has put into its role."""
+    role = queries.get_role(session, DEVICE)
+    return signer.sign(
+        device_subject(family.device_id),
+        seconds=ACCESS_SECONDS,
+        org_id=family.org_id,
+        roles=[role.code],
+        permissions=DEVICE_PERMISSIONS.intersection(role.permissions),
         session_id=str(family.id),
     )
 

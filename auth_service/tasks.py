@@ -48,6 +48,7 @@ _FORGET = {
     "DELETE FROM sessions WHERE expires_at < now() - make_interval(secs => :seconds)": 0,
     "DELETE FROM login_failures WHERE since < now() - make_interval(secs => :seconds)"
     " AND (locked_until IS NULL OR locked_until < now())": WINDOW.seconds,
+    "DELETE FROM device_pairings WHERE expires_at < now() - make_interval(secs => :seconds)": 0,
     "DELETE FROM account_mails WHERE expires_at < now() - make_interval(secs => :seconds)": 24 * 3600,
 }
 

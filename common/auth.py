@@ -59,11 +59,17 @@ class Caller:
 
     @property
     def user_id(self) -> UUID | None:
-        """The user's id, None for a service or an anonymous caller."""
+        """The user's id, None for a service, a device or an anonymous caller."""
         try:
             return None if self.is_service else UUID(self.subject)
         except ValueError:
             return None
+
+    @property
+    def device_id(self) -> UUID | None:
+        """The device that calls with credentials of its own, None for anybody else."""
+        kind, _, device_id = self.subject.partition(":")
+        return UUID(device_id) if kind == _DEVICE and not self.is_service else None
 
     @property
     def sees_linked_patients_only(self) -> bool:
@@ -77,6 +83,12 @@ class Caller:
 
 
 ANONYMOUS = "anonymous"
+_DEVICE = "device"
+
+
+def device_subject(device_id: UUID | None) -> str:
+    """The `sub` of a device's token."""
+    return f"{_DEVICE}:{device_id}"
 
 
 def service_caller(service: str, org_id: UUID | None = None, request_id: str = "", traceparent: str = "") -> Caller:

@@ -26,7 +26,7 @@ from device_service.errors import (
     UnknownDeviceType,
     UnknownPatient,
 )
-from device_service.events import SignalStreamBound, SignalStreamEnded
+from device_service.events import DeviceWithdrawn, SignalStreamBound, SignalStreamEnded
 from device_service.models import (
     RESERVED_TAGS,
     SIGNAL_UNITS,
@@ -102,7 +102,10 @@ def change_device(session: Session, caller: Caller, device_id: UUID, **values: A
     device = queries.get_device(session, caller, device_id)
     if "type" in values:
         values["device_type"] = _type_of(session, caller, values.pop("type"))
-    record(session, caller, "device.changed", device, device.change(**values))
+    was_active = device.active
+    changed = device.change(**values)
+    gone = [DeviceWithdrawn(device_id=device.id)] if was_active and not device.active else []
+    record(session, caller, "device.changed", device, changed, publish=gone)
     return device
 
 
@@ -110,7 +113,7 @@ def remove_device(session: Session, caller: Caller, device_id: UUID) -> None:
     """Remove a device that never had a stream; raises NotFound; one with streams is a conflict: deactivate it."""
     device = queries.get_device(session, caller, device_id)
     session.delete(device)
-    record(session, caller, "device.removed", device)
+    record(session, caller, "device.removed", device, publish=DeviceWithdrawn(device_id=device.id))
 
 
 def check_patient(client: InternalClient, caller: Caller, patient_id: UUID) -> None:

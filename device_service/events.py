@@ -32,6 +32,20 @@ class SignalStreamBound(Event, frozen=True, kw_only=True):
         return str(self.stream_id)
 
 
+class DeviceWithdrawn(Event, frozen=True, kw_only=True):
+    """A device was deactivated or removed: it is not to send any more."""
+
+    type: ClassVar[str] = "device.withdrawn"
+    exchange: ClassVar[str] = "device.topic"
+
+    device_id: UUID
+
+    @property
+    def subject(self) -> str:
+        """The device."""
+        return str(self.device_id)
+
+
 class SignalStreamEnded(Event, frozen=True, kw_only=True):
     """A stream takes no samples after `ended_at`."""
 

@@ -4,7 +4,7 @@ from common.api import Api, page_of
 from common.outbox import record
 from common.pagination import PageFilter
 from common.permissions import Permission as P
-from device_service import actions, queries
+from device_service import actions, credentials, queries
 from device_service.schemas import (
     AssignmentEnd,
     AssignmentIn,
@@ -19,6 +19,7 @@ from device_service.schemas import (
     DeviceTypeOut,
     HealthIn,
     HealthOut,
+    PairingCodeOut,
     StreamFilter,
     StreamIn,
     StreamOut,
@@ -91,6 +92,18 @@ def change_device(session, caller, device_id, body):
 def remove_device(session, caller, device_id):
     """Remove a device that never had a stream."""
     actions.remove_device(session, caller, device_id)
+
+
+@api.post("/devices/{device_id}/pairing-code", permission=P.DEVICE_WRITE, returns=PairingCodeOut, secret=True)
+def issue_pairing_code(database, client, caller, device_id):
+    """Issue a code with which the device gets tokens of its own, once, within ten minutes."""
+    return credentials.issue_pairing_code(database, client, caller, device_id)
+
+
+@api.delete("/devices/{device_id}/credentials", permission=P.DEVICE_WRITE)
+def revoke_credentials(database, client, caller, device_id):
+    """Refuse the tokens of a device from now on, until it is paired again."""
+    credentials.revoke_credentials(database, client, caller, device_id)
 
 
 @api.post(

@@ -56,6 +56,13 @@ class DeviceOut(fields.Schema):
     updated_at = fields.DateTime()
 
 
+class PairingCodeOut(fields.Schema):
+    """A code to read to the device; it is shown this once."""
+
+    code = fields.Text()
+    expires_at = fields.DateTime()
+
+
 class DeviceFilter(PageFilter):
     """Search by serial, by type, or by whether it is active."""
 

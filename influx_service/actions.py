@@ -11,12 +11,12 @@ from sqlalchemy.orm import Session
 
 from common.auth import Caller
 from common.database import Database, notify
-from common.errors import ValidationFailed
+from common.errors import NotFound, ValidationFailed
 from common.http import InternalClient
 from common.outbox import record
 from influx_service import queries
 from influx_service.bindings import bindings_of
-from influx_service.errors import BucketInUse, OutsideStream, SamplesInFuture, store_errors
+from influx_service.errors import BucketInUse, OutsideStream, SamplesInFuture, StreamNotBound, store_errors
 from influx_service.events import TimeseriesWritten
 from influx_service.models import Bucket, StreamBinding
 from influx_service.stores import BucketNotFound, Point, Store
@@ -43,7 +43,7 @@ def write_timeseries(
     Raises ValidationFailed, NotFound, StreamNotBound, OutsideStream, SamplesInFuture, InvalidSamples, Unavailable.
     """
     _check_shape(started_at, values, points)
-    bindings = bindings_of(database, client, caller, stream_id)
+    bindings = _writable(database, client, caller, stream_id)
     stream = bindings[0]
     if points is not None:
         times = [point["time"] for point in points]
@@ -63,6 +63,19 @@ def write_timeseries(
         event = TimeseriesWritten(**written, patient_id=stream.patient_id, signal_type=stream.signal_type)
         record(session, caller, "timeseries.written", f"signal_streams:{stream_id}", {"count": count}, publish=event)
     return written | {"count": count}
+
+
+def _writable(database: Database, client: InternalClient, caller: Caller, stream_id: UUID) -> list[StreamBinding]:
+    """The places of a stream; to a device another one's stream is as absent as one that is not there."""
+    if caller.device_id is None:
+        return bindings_of(database, client, caller, stream_id)
+    try:
+        bindings = bindings_of(database, client, caller, stream_id)
+    except StreamNotBound as error:
+        raise NotFound from error
+    if bindings[0].device_id != caller.device_id:
+        raise NotFound
+    return bindings
 
 
 def _check_shape(started_at: Any, values: Any, points: Any) -> None:

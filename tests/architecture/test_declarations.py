@@ -16,6 +16,7 @@ from common.events import EXCHANGES, AuditLog
 from common.permissions import PUBLIC
 
 PUBLIC_ENDPOINTS = {
+    "POST /auth/devices/pair",
     "POST /auth/login",
     "POST /auth/password/forgot",
     "POST /auth/password/reset",
@@ -29,6 +30,7 @@ ACROSS_ORGANIZATIONS = {
     "POST /auth/register",
     "POST /auth/login",
     "POST /auth/refresh",
+    "POST /auth/devices/pair",
     "POST /auth/logout",
     "POST /auth/logout-all",
     "POST /auth/switch-organization",

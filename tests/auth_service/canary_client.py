@@ -16,6 +16,7 @@ from sqlalchemy import select
 from auth_service.app import app
 from auth_service.credentials import reset_token
 from auth_service.models import PASSWORD_RESET, AccountMail, User
+from common.auth import INTERNAL_AUDIENCE, TokenSigner
 from common.database import ALL_ORGANIZATIONS
 
 client, service = app.test_client(), app.extensions["heartguard"]
@@ -62,4 +63,16 @@ reset = reset_token(service.resources["vault"], mail_id)
 secrets.add(reset)
 call("POST", "/auth/password/reset", 204, {"token": reset, "password": third})
 call("POST", "/auth/logout", 401, None, "not.a.token")
+org_id = uuid4()
+of_services = TokenSigner(service.settings, INTERNAL_AUDIENCE).sign("service:device", seconds=60, org_id=org_id)
+session = call("POST", "/auth/login", 200, me | {"password": third, "code": codes["recovery_codes"][1]})
+call("PUT", f"/internal/users/{session['user']['id']}/organization", 200, {"role": "clinician"}, of_services)
+call("POST", "/auth/switch-organization", 401, {"organization_id": str(org_id)}, "not.a.token")
+session = call("POST", "/auth/refresh", 200, {"refresh_token": session["refresh_token"]})
+call("POST", "/auth/switch-organization", 200, {"organization_id": str(org_id)}, session["access_token"])
+code = call("POST", "/internal/device-pairings", 200, {"device_id": str(uuid4())}, of_services)["code"]
+secrets |= {code, code[5:], code.replace("-", "")}
+device = call("POST", "/auth/devices/pair", 200, {"code": code})
+call("POST", "/auth/devices/pair", 401, {"code": code})
+call("POST", "/auth/refresh", 200, {"refresh_token": device["refresh_token"]})
 Path(sys.argv[1]).write_text(json.dumps({"secrets": sorted(secrets), "personal": [email, "Canario Amarillo"]}))

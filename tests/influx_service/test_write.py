@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import timedelta
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import pytest
 
+from common.auth import AUDIENCE, TokenSigner, device_subject
 from influx_service.stores import StoreUnavailable
 from tests.influx_service.support import BEGIN, Stream, at
 
@@ -79,6 +80,14 @@ def test_every_place_of_a_stream_gets_the_samples(influx, clinician, ecg):
         assert [list(segment.values) for segment in found] == [[1.0]]
 
 
+def token_of_device(influx, person, device_id):
+    """A token as the auth service makes it for a paired device."""
+    signer = TokenSigner(influx.service.settings, AUDIENCE)
+    subject = device_subject(UUID(device_id))
+    options = {"org_id": person.org_id, "roles": ["device"], "permissions": ["timeseries:write"]}
+    return signer.sign(subject, seconds=60, session_id=str(uuid4()), **options)
+
+
 class TestWhoMayWrite:
     def test_a_device_writes_but_does_not_read(self, influx, clinician, ecg):
         device = replace(clinician, roles=("device",), permissions=frozenset({"timeseries:write"}))
@@ -87,6 +96,27 @@ class TestWhoMayWrite:
         for path in ("/timeseries/query", "/timeseries/plot"):
             assert influx.call("GET", path, device, query_string=query).status_code == 403
         assert influx.call("POST", "/timeseries/buckets", device, json={"name": "x"}).status_code == 403
+
+    def test_a_paired_device_writes_its_own_streams_and_no_others(self, influx, clinician, bind, others):
+        own, other = bind(), bind()
+        token = token_of_device(influx, clinician, own.device_id)
+        assert write(influx, token, own, started_at=at(0), values=[1.0]).status_code == 200
+        unbound = str(uuid4())
+        others.answers["device", f"/streams/{unbound}/bindings"] = []
+        refused = [write(influx, token, other, started_at=at(0), values=[1.0])]
+        for stream_id in (unbound, str(uuid4())):
+            body = {"stream_id": stream_id, "started_at": at(0), "values": [1.0]}
+            refused.append(influx.call("POST", "/timeseries/write", token, json=body))
+        assert {(item.status_code, item.json["error"]["id"]) for item in refused} == {(404, "HG-NF-001")}
+        assert samples(influx, clinician, other) == []
+        assert len(samples(influx, clinician, own)) == 1
+
+    def test_a_device_writes_no_foreign_stream_before_it_is_known_here(self, influx, clinician, others):
+        stream = Stream(str(clinician.org_id))
+        others.answers["device", f"/streams/{stream.id}/bindings"] = [{"id": stream.binding_id, **stream.facts()}]
+        token = token_of_device(influx, clinician, str(uuid4()))
+        assert write(influx, token, stream, started_at=at(0), values=[1.0]).status_code == 404
+        assert samples(influx, clinician, stream) == []
 
     def test_another_organisation_does_not(self, influx, clinician, stranger, ecg, others):
         answer = write(influx, stranger, ecg, started_at=at(0), values=[1.0])

@@ -189,16 +189,20 @@ def notification(service: ServiceUnderTest, person: Person) -> Samples:
 
 
 def auth(service: ServiceUnderTest, person: Person) -> Samples:
-    """An account with a session and a letter on its way; roles and catalogues are nobody's own."""
+    """An account with a session, a letter on its way, a device to be paired; roles and catalogues are nobody's own."""
     me = {"email": f"{uuid4().hex}@clinic.test", "password": "tres gatos en el tejado"}
     user = made(service, person, "/auth/users", me | {"name": "Luz", "roles": ["clinician"]})
     token = service.call("POST", "/auth/login", json=me).json["data"]["access_token"]
     session = service.call("GET", "/auth/sessions", token).json["data"][0]
     service.call("POST", "/auth/password/forgot", json={"email": me["email"]})
     letter = service.outbox("account.mail", person.org_id)[-1]["data"]
+    device_id = str(uuid4())
+    of_devices = service.service_token("device", person.org_id)
+    issued = service.call("POST", "/internal/device-pairings", of_devices, json={"device_id": device_id})
+    assert issued.status_code == 200, issued.text
     shared = {"code": "no_such_role", "permission": "no:such", "catalog": "no-such", "token_id": str(uuid4())}
     ids = {"user_id": user["id"], "session_id": session["id"], "account_mail_id": letter["account_mail_id"]}
-    return ids | shared
+    return ids | shared | {"device_id": device_id}
 
 
 MAKERS: dict[str, Callable[[ServiceUnderTest, Person], Samples]] = {
