@@ -204,6 +204,16 @@ class LoginFailures(Base):
     locked_until: Mapped[datetime | None]
 
 
+class OrganizationRules(Base):
+    """What an organisation asks of those who log in, as the organization service last said."""
+
+    __tablename__ = "organization_rules"
+
+    org_id: Mapped[UUID] = mapped_column(primary_key=True)
+    second_factor_required: Mapped[bool]
+    settings_version: Mapped[int]
+
+
 class DevicePairing(Entity, Base):
     """The keyed hash of a code that opens a device's session once; `tries` counts those who got it wrong."""
 

@@ -13,6 +13,7 @@ from auth_service.models import (
     ACTIVE,
     AccountMail,
     Membership,
+    OrganizationRules,
     Permission,
     Platform,
     Revocation,
@@ -99,6 +100,17 @@ def find_contacts(session: Session, caller: Caller, user_ids: Sequence[UUID]) ->
         or_(User.org_id == caller.org_id, guest), User.id.in_(user_ids), User.status == ACTIVE
     )
     return list(session.scalars(statement.order_by(User.id)))
+
+
+def is_second_factor_required(session: Session, org_id: UUID | None) -> bool:
+    """True when an organisation lets nobody in without a second factor."""
+    rules = session.get(OrganizationRules, org_id) if org_id is not None else None
+    return rules is not None and rules.second_factor_required
+
+
+def owes_second_factor(session: Session, user: User, org_id: UUID | None) -> bool:
+    """True when an organisation asks for a second factor that the user does not have."""
+    return not user.second_factor and is_second_factor_required(session, org_id)
 
 
 def find_roles_in(session: Session, user: User, org_id: UUID | None) -> list[Role]:

@@ -92,7 +92,7 @@ def switch_organization(session, caller, signer, body):
     return sign_in.switch_organization(session, caller, signer, body["organization_id"])
 
 
-@api.post("/auth/logout", permission=AUTHENTICATED, tenancy=Tenancy.ALL)
+@api.post("/auth/logout", permission=AUTHENTICATED, tenancy=Tenancy.ALL, enrolment=True)
 def log_out(session, caller):
     """Close this session."""
     actions.log_out(session, caller)
@@ -104,7 +104,7 @@ def log_out_everywhere(session, caller):
     actions.log_out_everywhere(session, caller)
 
 
-@api.get("/auth/me", permission=AUTHENTICATED, returns=MeOut, tenancy=Tenancy.ALL)
+@api.get("/auth/me", permission=AUTHENTICATED, returns=MeOut, tenancy=Tenancy.ALL, enrolment=True)
 def get_me(session, caller):
     """Get the caller's own account, as it is in the organisation of the session."""
     return queries.get_account_here(session, caller)
@@ -155,6 +155,7 @@ def reset_password(database, caller, hasher, vault, body):
     body=PasswordIn,
     returns=EnrolmentOut,
     tenancy=Tenancy.ALL,
+    enrolment=True,
     rate_class="login",
 )
 def enrol_second_factor(database, caller, hasher, vault, body):
@@ -172,6 +173,7 @@ def enrol_second_factor(database, caller, hasher, vault, body):
     body=CodeIn,
     returns=RecoveryCodesOut,
     tenancy=Tenancy.ALL,
+    enrolment=True,
     secret=True,
 )
 def confirm_second_factor(session, caller, vault, body):

@@ -3,6 +3,7 @@
 from auth_service.models import LANGUAGES, PLATFORMS, USER_STATUSES
 from auth_service.passwords import MAX_LENGTH, MIN_LENGTH
 from common import fields
+from common.auth import ENROLMENT
 from common.pagination import PageFilter
 from common.permissions import Permission
 
@@ -102,14 +103,16 @@ class RefreshIn(fields.Schema):
 class SignedInOut(fields.Schema):
     """Tokens for one organisation; without `user` they are a paired device's.
 
-    `device_token` comes with a login only: keep it, and send it with the next.
+    `device_token` comes with a login only: keep it, and send it with the next. With the restriction `enrolment` the
+    access token serves to enrol a second factor and for nothing else; then log in again.
     """
 
     access_token = fields.Text()
-    refresh_token = fields.Text()
+    refresh_token = fields.Text(allow_none=True)
     token_type = fields.Text()
     expires_in = fields.Integer()
     device_token = fields.Text(allow_none=True)
+    restriction = fields.Choice([ENROLMENT], allow_none=True)
     org_id = fields.Uuid(allow_none=True)
     user = fields.Nested(UserOut, allow_none=True)
 

@@ -10,11 +10,12 @@ import pyotp
 from sqlalchemy import delete
 from sqlalchemy.orm import Session
 
+from auth_service import queries
 from auth_service.errors import BadCredentials, SecondFactorState
 from auth_service.models import RecoveryCode, User
 from auth_service.vault import Vault
 from common.auth import Caller
-from common.errors import ApiError
+from common.errors import ApiError, SecondFactorDemanded
 from common.outbox import record
 
 ISSUER = "HeartGuard"
@@ -81,6 +82,8 @@ def disable(session: Session, caller: Caller, vault: Vault, user: User, code: st
     """Take the second factor away from a locked user who proves it a last time."""
     if not user.second_factor:
         return SecondFactorState()
+    if queries.is_second_factor_required(session, user.org_id):
+        return SecondFactorDemanded()
     if not is_proved(session, vault, user, code):
         return BadCredentials()
     remove(session, user)

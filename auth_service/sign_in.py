@@ -23,9 +23,9 @@ from auth_service.models import ACTIVE, RefreshToken, Revocation, User, UserSess
 from auth_service.passwords import PasswordHasher
 from auth_service.roles import DEVICE, DEVICE_PERMISSIONS
 from auth_service.vault import Vault
-from common.auth import ACCESS_SECONDS, Caller, TokenSigner, device_subject
+from common.auth import ACCESS_SECONDS, ENROLMENT, Caller, TokenSigner, device_subject
 from common.database import ALL_ORGANIZATIONS, Database, notify
-from common.errors import ApiError, InvalidToken, NotFound
+from common.errors import ApiError, InvalidToken, NotFound, SecondFactorDemanded
 from common.outbox import record
 
 REFRESH_LIFETIME = timedelta(days=7)
@@ -41,10 +41,11 @@ class SignedIn:
     """What a client gets: tokens, and who it is; a device is no user."""
 
     access_token: str
-    refresh_token: str
+    refresh_token: str | None
     user: User | None
     org_id: UUID | None
     device_token: str | None = None
+    restriction: str | None = None
     token_type: str = "Bearer"
     expires_in: int = ACCESS_SECONDS
 
@@ -66,7 +67,7 @@ def log_in(
     platform: str | None = None,
     **client: Any,
 ) -> SignedIn:
-    """Open a session.
+    """Open a session; one that only lets a second factor be enrolled where the organisation waits for that.
 
     Raises BadCredentials, AccountLocked, AccountInactive, SecondFactorRequired.
     """
@@ -76,6 +77,8 @@ def log_in(
             return SecondFactorRequired()
         if user.second_factor and not second_factor.is_proved(session, vault, user, code):
             return BadCredentials()
+        if queries.owes_second_factor(session, user, user.org_id):
+            return _open_for_enrolment(session, caller, signer, user, platform)
         family, token = open_family(session, caller, user.org_id, user_id=user.id, platform=platform, **client)
         device = throttle.new_device_token(vault, user.email)
         return SignedIn(_access_token(session, signer, user, family), token, user, family.org_id, device)
@@ -167,6 +170,25 @@ def open_family(
     return family, token
 
 
+def _open_for_enrolment(
+    session: Session, caller: Caller, signer: TokenSigner, user: User, platform: str | None
+) -> SignedIn:
+    """A session of one access token, which ends with it and opens nothing but the enrolment."""
+    family = UserSession(
+        user_id=user.id,
+        org_id=user.org_id,
+        platform=platform,
+        user_agent=caller.user_agent,
+        ip=caller.ip,
+        expires_at=datetime.now(UTC) + timedelta(seconds=ACCESS_SECONDS),
+    )
+    session.add(family)
+    record(session, caller, "session.opened_for_enrolment", family)
+    options = {"org_id": user.org_id, "session_id": str(family.id), "scope": ENROLMENT}
+    token = signer.sign(str(user.id), seconds=ACCESS_SECONDS, **options)
+    return SignedIn(token, None, user, user.org_id, restriction=ENROLMENT)
+
+
 # --- changing the organisation ---------------------------------------------------------------------------------------
 
 
@@ -174,7 +196,7 @@ def switch_organization(session: Session, caller: Caller, signer: TokenSigner, o
     """Leave the caller's session for one in another organisation of theirs.
 
     The old session is closed with all its tokens: one client acts in one organisation at a time.
-    Raises InvalidToken, NotFound for an organisation in which the caller holds no role.
+    Raises InvalidToken, NotFound for an organisation in which the caller holds no role, SecondFactorDemanded.
     """
     if caller.session_id is None:
         raise InvalidToken
@@ -184,6 +206,8 @@ def switch_organization(session: Session, caller: Caller, signer: TokenSigner, o
         raise InvalidToken
     if not queries.find_roles_in(session, user, org_id):
         raise NotFound
+    if queries.owes_second_factor(session, user, org_id):
+        raise SecondFactorDemanded
     told = select(RefreshToken.client_id, RefreshToken.device_fingerprint).where(RefreshToken.session_id == family.id)
     client = session.execute(told.order_by(RefreshToken.issued_at.desc()).limit(1)).one()._asdict()
     revoke_sessions(session, UserSession.id == family.id)
@@ -227,6 +251,10 @@ def _rotate(session: Session, caller: Caller, signer: TokenSigner, token: str) -
         return InvalidToken()
     subject = str(user.id) if user else device_subject(family.device_id)
     caller = replace(caller, subject=subject, org_id=family.org_id, session_id=str(family.id))
+    if user is not None and queries.owes_second_factor(session, user, family.org_id):
+        revoke_sessions(session, UserSession.id == family.id)
+        record(session, caller, "session.closed", family, {"reason": "second_factor_required"})
+        return InvalidToken()
     if held.used_at is None:  # nobody else is at it: the session is locked
         successor = tokens.new_token()
         held.used_at, held.successor_sealed = now, tokens.seal_successor(token, successor)

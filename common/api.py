@@ -35,6 +35,7 @@ from common.errors import (
     NotFound,
     PayloadTooLarge,
     PreconditionFailed,
+    SecondFactorDemanded,
     UnparsableBody,
     UnsupportedMediaType,
     ValidationFailed,
@@ -104,6 +105,8 @@ class Endpoint:
     """False where the service answers itself but the gateway does not let through."""
     secret: bool = False
     """The answer holds a secret: it is never kept for an Idempotency-Key."""
+    enrolment: bool = False
+    """Open to whoever still owes their organisation a second factor."""
     repeatable: bool = False
     """Doing it twice is doing it once, without any key."""
 
@@ -294,6 +297,8 @@ def _call(endpoint: Endpoint, available: dict[str, Any]) -> Any:
 def _authorise(endpoint: Endpoint) -> Caller:
     caller = _authenticate(endpoint)
     g.caller = caller
+    if caller.may_only_enrol and not endpoint.enrolment:
+        raise SecondFactorDemanded
     if isinstance(endpoint.permission, Permission) and endpoint.permission not in caller.permissions:
         raise Forbidden
     if endpoint.permission is INTERNAL and not caller.is_service:
@@ -335,6 +340,7 @@ def _authenticate(endpoint: Endpoint) -> Caller:
         session_id=claims.session_id,
         token_id=claims.token_id,
         is_service=claims.audience == INTERNAL_AUDIENCE,
+        scope=claims.scope,
         **origin,
     )
 

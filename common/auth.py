@@ -39,6 +39,7 @@ class Claims:
     issued_at: float
     expires_at: int
     audience: str
+    scope: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +57,7 @@ class Caller:
     ip: str | None = None
     user_agent: str | None = None
     is_service: bool = False
+    scope: str | None = None
 
     @property
     def user_id(self) -> UUID | None:
@@ -72,6 +74,11 @@ class Caller:
         return UUID(device_id) if kind == _DEVICE and not self.is_service else None
 
     @property
+    def may_only_enrol(self) -> bool:
+        """True for somebody who owes their organisation a second factor, and may do nothing else before."""
+        return self.scope == ENROLMENT
+
+    @property
     def sees_linked_patients_only(self) -> bool:
         """True for a caregiver or patient who is nothing more: a live link decides over each patient."""
         return bool(self.roles & _BOUND_ROLES) and not self.roles & _STAFF_ROLES
@@ -83,6 +90,8 @@ class Caller:
 
 
 ANONYMOUS = "anonymous"
+ENROLMENT = "enrolment"
+"""The scope of a token that serves to enrol a second factor only."""
 _DEVICE = "device"
 
 
@@ -202,6 +211,7 @@ def _claims(payload: dict[str, Any], audience: str) -> Claims:
         issued_at=float(payload["iat"]),
         expires_at=int(payload["exp"]),
         audience=audience,
+        scope=payload.get("scope"),
     )
 
 
@@ -224,6 +234,7 @@ class TokenSigner:
         roles: Iterable[str] = (),
         permissions: Iterable[str] = (),
         session_id: str | None = None,
+        scope: str | None = None,
     ) -> str:
         """A token for `subject`, valid for `seconds`."""
         now = time.time()
@@ -242,6 +253,8 @@ class TokenSigner:
             payload["org_id"] = str(org_id)
         if session_id is not None:
             payload["sid"] = session_id
+        if scope is not None:
+            payload["scope"] = scope
         return jwt.encode(payload, self._key.secret, self._key.algorithm, headers={"kid": self._key.kid})
 
 

@@ -71,6 +71,14 @@ class ExpiredToken(InvalidToken):
     messages = {"es": "La sesión ha caducado. Renueve el token.", "en": "The session has expired. Refresh the token."}
 
 
+class SecondFactorDemanded(ApiError):
+    status, id = 403, "HG-AUTH-013"
+    messages = {
+        "es": "Su organización exige un segundo factor. Actívelo en /auth/totp/enrol y vuelva a entrar.",
+        "en": "Your organisation demands a second factor. Enrol at /auth/totp/enrol and log in again.",
+    }
+
+
 class Forbidden(ApiError):
     status, id = 403, "HG-PERM-001"
     messages = {

@@ -15,6 +15,7 @@ EXCHANGES = {
     "inference.fanout": "fanout",
     "alert.direct": "direct",
     "notification.topic": "topic",
+    "organization.topic": "topic",
     "audit.fanout": "fanout",
 }
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
@@ -14,6 +15,7 @@ from common.errors import Forbidden, ValidationFailed
 from common.outbox import record
 from organization_service import queries
 from organization_service.errors import HalfQuietHours, UnreachableContact
+from organization_service.events import OrganizationRulesChanged
 from organization_service.models import Organization, OrgBrand, OrgContact, OrgSettings
 
 
@@ -56,7 +58,20 @@ def change_settings(session: Session, caller: Caller, organization_id: UUID, **v
     changed = settings.change(**values)
     if (settings.quiet_from is None) != (settings.quiet_until is None):
         raise HalfQuietHours
-    record(session, caller, "organization.settings_changed", settings, {name: values[name] for name in changed})
+    session.flush()  # gives the settings their new version
+    rules = OrganizationRulesChanged(
+        second_factor_required=settings.second_factor_required, settings_version=settings.version
+    )
+    publish = [rules] if "second_factor_required" in changed else []
+    details = {name: values[name] for name in changed}
+    record(
+        session,
+        replace(caller, org_id=settings.org_id),
+        "organization.settings_changed",
+        settings,
+        details,
+        publish=publish,
+    )
     return settings
 
 

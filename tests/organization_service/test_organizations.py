@@ -208,3 +208,14 @@ def test_a_contact_answers_only_under_its_own_organisation(organizations, hospit
     elsewhere = nurses.replace(hospital["id"], other["id"])
     for method, body in (("GET", None), ("PATCH", {"name": "X"}), ("DELETE", None)):
         assert organizations.call(method, elsewhere, SUPERADMIN, json=body).status_code == 404
+
+
+def test_who_logs_in_is_asked_for_what_the_organisation_says(organizations, hospital, admin):
+    path = f"/organizations/{hospital['id']}/settings"
+    for values in ({"locale": "en"}, {"second_factor_required": True}, {"second_factor_required": True}):
+        assert organizations.call("PATCH", path, admin, json=values).status_code == 200
+    superadmin = Person(org_id=None, roles=("superadmin",))
+    assert organizations.call("PATCH", path, superadmin, json={"second_factor_required": False}).status_code == 200
+    said = [event["data"] for event in organizations.outbox("organization.rules_changed", admin.org_id)]
+    assert [item["second_factor_required"] for item in said] == [True, False]
+    assert said[0]["settings_version"] < said[1]["settings_version"]
