@@ -240,7 +240,8 @@ def main() -> int:
         print(f"\nThe demo stopped: {error}", file=sys.stderr)
         return 1
     print(f"\nDelivered to {scene.email} {delivered:.2f} s after the last sample was written.")
-    print(f"  mail        python -m ops.native mail\n  the alert   {base_url}/alerts/{alert['id']}")
+    print("  mail        python -m ops.native mail (in containers: make mail)")
+    print(f"  the alert   {base_url}/alerts/{alert['id']}")
     print(f"  strip       {base_url}/timeseries/plot?stream_id={scene.stream_id}")
     return 0
 
