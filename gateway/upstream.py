@@ -29,6 +29,7 @@ _STREAM_DISK_LIMIT = 1024 * 1024 * 1024
 _CHUNKS_AHEAD = 8
 _WORTH_A_RETRY_S = 0.25
 _SLOWEST = 1024  # bytes per second; slower for `stall_timeout` seconds is a stall
+_DNS_SHUFFLE_ADDRESSES = 275  # CURLOPT_DNS_SHUFFLE_ADDRESSES, which pycurl passes on without having a name for it
 
 _INTERIM = re.compile(rb"HTTP/1\.[01] 1")
 READS = frozenset({"GET", "HEAD"})
@@ -136,8 +137,11 @@ class Upstreams:
             (pycurl.MAXCONNECTS, len(self._urls)),
             # gunicorn closes an idle connection after a few seconds; one that is about to die is not reused.
             (pycurl.MAXAGE_CONN, 2),
-            # Replicas come and go by DNS alone: a new connection sees them at once.
+            # Replicas come and go by DNS alone: a new connection sees them at once, goes to any of them (the resolver
+            # sorts their addresses, always alike), and a busy one does not stay with its replica for good.
             (pycurl.DNS_CACHE_TIMEOUT, 2),
+            (_DNS_SHUFFLE_ADDRESSES, 1),
+            (pycurl.MAXLIFETIME_CONN, 10),
             (pycurl.BUFFERSIZE, CHUNK),
         ):
             handle.setopt(option, value)

@@ -104,12 +104,12 @@ def raw(data: bytes, *, then_close: bool = True, pause: float = 0.0) -> Behaviou
 class Service:
     """An HTTP service on a raw socket that answers as a test says and remembers what it was asked."""
 
-    def __init__(self) -> None:
+    def __init__(self, address: str = "127.0.0.1", port: int = 0) -> None:
         self.behave: Behaviour = answer()
         self.received: list[Received] = []
         self.ready_status = "200 OK"
         self._connections = 0
-        self._listener = socket.create_server(("127.0.0.1", 0), backlog=256)
+        self._listener = socket.create_server((address, port), backlog=256)
         self.port = self._listener.getsockname()[1]
         threading.Thread(target=self._accept, daemon=True).start()
 

@@ -3,8 +3,10 @@ from __future__ import annotations
 import gzip
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 
+import pycurl
 import pytest
 from pycurl import READFUNC_ABORT
 from structlog.testing import capture_logs
@@ -155,6 +157,47 @@ def test_a_connection_serves_many_calls(upstreams, patient):
         upstreams.send(call(method) if method in ("GET", "HEAD") else call(method, body=b"{}", length=2))
     assert [request.method for request in patient.received] == ["GET", "POST", "GET", "PUT", "HEAD", "GET"]
     assert len({request.connection for request in patient.received}) == 1
+
+
+class Replicated(Upstreams):
+    """Upstreams for which the name `patient` resolves to two replicas."""
+
+    def _new_handle(self) -> pycurl.Curl:
+        handle = super()._new_handle()
+        port = self._urls["patient"].rpartition(":")[2]
+        handle.setopt(pycurl.RESOLVE, [f"patient:{port}:127.0.0.2,127.0.0.3"])
+        return handle
+
+
+def hang_up(service: Service) -> None:
+    """Let the replica answer nobody any more, as one that was killed."""
+    service.behave = raw(b"")
+    service.close()
+
+
+def test_replicas_of_one_name_share_the_calls_and_one_killed_loses_no_read(settings):
+    (port,) = free_ports(1)
+    replicas = [Service(address, port) for address in ("127.0.0.2", "127.0.0.3")]
+    upstreams = Replicated(settings(PATIENT_URL=f"http://patient:{port}"), ("patient",))
+    threads, killed = 16, threading.Barrier(17, timeout=10)
+
+    def ask() -> list[int]:
+        statuses = [upstreams.send(call()).status for _ in range(5)]
+        killed.wait()
+        killed.wait()
+        return statuses + [upstreams.send(call()).status for _ in range(5)]
+
+    with ThreadPoolExecutor(threads) as pool:
+        asked = [pool.submit(ask) for _ in range(threads)]
+        killed.wait()
+        shares = [len(replica.received) for replica in replicas]
+        hang_up(replicas[0])
+        killed.wait()
+        assert [future.result() for future in asked] == [[200] * 10] * threads
+    # A thread keeps its connection, so a share is a multiple of five; one of sixteen coins alike has odds of 1:32768.
+    assert sum(shares) == 80 and min(shares) > 0
+    assert len(replicas[1].received) == shares[1] + 80
+    replicas[1].close()
 
 
 @pytest.mark.parametrize("method", ["POST", "PUT", "PATCH", "DELETE"])
