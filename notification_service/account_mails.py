@@ -1,4 +1,4 @@
-"""Letters about accounts: the auth service says to whom and what only when they are sent, so no token rests here."""
+"""Letters about accounts: their author says to whom and what only when they are sent, so no token rests here."""
 
 from __future__ import annotations
 
@@ -20,6 +20,7 @@ from notification_service.models import AccountMail
 log = structlog.get_logger()
 
 BATCH = 5
+_PATHS = {"auth": "/internal/account-mails", "organization": "/internal/invitations"}
 
 
 def send_batch(database: Database, client: InternalClient, mailer: Mailer, settings: Settings) -> int:
@@ -49,7 +50,7 @@ def _send(
 ) -> tuple[str | None, bool]:
     """Why it was not sent (None: it was), and whether that is final."""
     try:
-        content = client.get(caller, "auth", f"/internal/account-mails/{letter.id}")
+        content = client.get(caller, letter.author, f"{_PATHS[letter.author]}/{letter.id}")
         mail.send(write_account_letter(settings, letter, content))
     except NotFound:
         return "expired", True

@@ -68,12 +68,13 @@ def request_notification(session: Session, caller: Caller, notification_id: UUID
     notify(session, RESOLVE)
 
 
-def queue_account_mail(session: Session, caller: Caller, account_mail_id: UUID) -> None:
-    """Store the id of a letter of the auth service, once, and wake the task that sends it."""
+def queue_account_mail(session: Session, caller: Caller, account_mail_id: UUID, author: str = "auth") -> None:
+    """Store the id that a letter has with its author, once, and wake the task that sends it."""
     if session.get(AccountMail, account_mail_id) is not None:
         return
     mail = AccountMail(
         id=account_mail_id,
+        author=author,
         org_id=caller.org_id,
         status="QUEUED",
         failures=0,

@@ -19,5 +19,6 @@ class Settings(ServiceSettings):
     smtp_starttls: bool = setting("SMTP_STARTTLS", False, kind="bool")
     public_url: str = setting("PUBLIC_URL", "http://127.0.0.1:5000", validate=validate.Regexp(r"https?://\S+\Z"))
     password_reset_url: str | None = setting("PASSWORD_RESET_URL", None)
+    invitation_url: str | None = setting("INVITATION_URL", None)
     alarm_fallback_email: str | None = setting("ALARM_FALLBACK_EMAIL", None)
     delivery_lease_s: float = setting("DELIVERY_LEASE_S", 30.0, kind="float", validate=validate.Range(0.5, 600))

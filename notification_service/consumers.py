@@ -61,3 +61,18 @@ class AccountMailQueued(Event, frozen=True, kw_only=True):
 def queue_account_mail(session, caller, event):
     """Store the letter's id, once, and wake the task that sends it."""
     actions.queue_account_mail(session, caller, event.account_mail_id)
+
+
+class InvitationQueued(Event, frozen=True, kw_only=True):
+    """The organization service has an invitation to send."""
+
+    type: ClassVar[str] = "invitation.mail"
+    exchange: ClassVar[str] = "notification.topic"
+
+    invitation_id: UUID
+
+
+@consumer("notification.account-mails", exchange="notification.topic", payload=InvitationQueued)
+def queue_invitation(session, caller, event):
+    """Store the invitation's id, once, and wake the task that sends it."""
+    actions.queue_account_mail(session, caller, event.invitation_id, author="organization")

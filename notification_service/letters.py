@@ -106,6 +106,14 @@ _ACCOUNT_WORDS = {
             ),
             "",
         ),
+        "invitation": (
+            "[HeartGuard] {organization} le invita",
+            (
+                "{organization} le invita a trabajar con HeartGuard.",
+                "Para aceptar, entre en su cuenta o cree una. Si no esperaba esta invitación, no haga nada.",
+            ),
+            "Use este código, que caduca y vale una sola vez:",
+        ),
     },
     "en": {
         "password_reset": (
@@ -123,6 +131,14 @@ _ACCOUNT_WORDS = {
                 "If it was not you, reset it now and tell your organisation's administrator.",
             ),
             "",
+        ),
+        "invitation": (
+            "[HeartGuard] {organization} invites you",
+            (
+                "{organization} invites you to work with HeartGuard.",
+                "To accept, log in to your account or make one. If you did not expect this invitation, do nothing.",
+            ),
+            "Use this code, which expires and works once:",
         ),
     },
 }
@@ -148,13 +164,16 @@ def write_letter(settings: Settings, request: NotificationRequest, delivery: Ale
 
 
 def write_account_letter(settings: Settings, letter: AccountMail, content: dict[str, Any]) -> EmailMessage:
-    """The e-mail about an account that the auth service's `content` asks for; raises BadAddress."""
+    """The e-mail about an account that its author's `content` asks for; raises BadAddress."""
     subject, lines, code = _ACCOUNT_WORDS[content["language"]][content["kind"]]
+    name = " ".join(content.get("organization", "").split())  # a line break would begin another header
+    subject, lines = subject.format(organization=name), [line.format(organization=name) for line in lines]
     message = _message(settings, letter, content["email"], subject, content["language"])
     paragraphs = list(lines)
     if content["token"] is not None:
         # After `#`, so that no web server on the way writes the token into a log.
-        where = f"{settings.password_reset_url}#token=" if settings.password_reset_url else ""
+        page = settings.invitation_url if content["kind"] == "invitation" else settings.password_reset_url
+        where = f"{page}#token=" if page else ""
         paragraphs.insert(1, f"{code}\n{where}{content['token']}")
     message.set_content("\n\n".join(paragraphs) + "\n")
     return message

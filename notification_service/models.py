@@ -18,6 +18,8 @@ PLATFORMS = ("android", "ios", "web")
 # Seconds to wait after the first, second ... failed attempt; one more failure is the last.
 BACKOFF_S = (1, 5, 30, 120, 300)
 NOBODY, OPERATORS, FALLBACK = "nobody", "operators", "fallback"
+AUTHORS = ("auth", "organization")
+"""The services that know what a letter about an account says."""
 
 Base = service_base()
 
@@ -168,11 +170,12 @@ class DeliveryEvent(Entity, Base):
 
 
 class AccountMail(_Attempts, Entity, Base):
-    """A letter about an account that the auth service asked for, by the id it has there; what it says stays there."""
+    """A letter that another service asked for, by the id it has there; what it says stays there."""
 
     __tablename__ = "account_mails"
     __table_args__ = (Index("ix_account_mails_due", "next_attempt_at", postgresql_where=text("status = 'QUEUED'")),)
 
+    author: Mapped[str] = mapped_column(String(20), server_default=AUTHORS[0])
     org_id: Mapped[UUID | None]
     request_id: Mapped[str] = mapped_column(String(128))
     traceparent: Mapped[str] = mapped_column(String(60))

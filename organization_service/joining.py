@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
-import hashlib
-import secrets
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
 from sqlalchemy.orm import Session
+from uuid6 import uuid7
 
 from common.auth import Caller
 from common.database import ALL_ORGANIZATIONS, Database
-from common.errors import Forbidden, ValidationFailed
+from common.errors import Forbidden, NotFound, ValidationFailed
 from common.http import InternalClient
 from common.outbox import record
 from organization_service import queries
 from organization_service.errors import InvitationOver, RoleBeyondReach
+from organization_service.events import InvitationQueued
+from organization_service.invitation_tokens import InvitationTokens, hash_of
 from organization_service.models import BASE_ROLES, Organization, OrgInvitation, OrgRole
 
 
@@ -46,26 +47,57 @@ def remove_role(session: Session, caller: Caller, organization_id: UUID, role_id
 
 
 def invite(
-    session: Session, caller: Caller, organization_id: UUID, email: str, role: str, valid_days: int
+    session: Session,
+    caller: Caller,
+    tokens: InvitationTokens,
+    organization_id: UUID,
+    email: str,
+    role: str,
+    valid_days: int,
+    language: str | None,
 ) -> dict[str, Any]:
-    """Invite somebody; the answer alone holds the token. Raises NotFound, ValidationFailed, RoleBeyondReach."""
+    """Invite somebody by a letter, in the organisation's language unless another is said; the answer has its token.
+
+    Raises NotFound, ValidationFailed, RoleBeyondReach.
+    """
     organization = queries.get_organization(session, caller, organization_id)
     base_role = _base_role(session, organization, role)
     _check_reach(caller, base_role)
-    token = secrets.token_urlsafe(32)
+    invitation_id = uuid7()
+    token = tokens.make(invitation_id)
     invitation = OrgInvitation(
+        id=invitation_id,
         org_id=organization.id,
         email=email,
         role=role,
         base_role=base_role,
-        token_hash=_hash(token),
+        language=language or queries.get_settings(session, caller, organization.id).locale,
+        token_hash=hash_of(token),
         invited_by=caller.user_id,
         expires_at=datetime.now(UTC) + timedelta(days=valid_days),
     )
     session.add(invitation)
-    record(session, caller, "organization.invited", invitation, {"role": role})
-    shown = ("id", "org_id", "email", "role", "state", "expires_at", "created_at")
+    inviter = replace(caller, org_id=organization.id)
+    letter = InvitationQueued(invitation_id=invitation.id)
+    record(session, inviter, "organization.invited", invitation, {"role": role}, publish=letter)
+    shown = ("id", "org_id", "email", "role", "language", "state", "expires_at", "created_at")
     return {name: getattr(invitation, name) for name in shown} | {"token": token}
+
+
+def get_letter(session: Session, caller: Caller, tokens: InvitationTokens, invitation_id: UUID) -> dict[str, Any]:
+    """What notification_service needs to send an invitation; raises NotFound once nobody can accept it any more."""
+    invitation, organization = queries.get_invitation_to_send(session, caller, invitation_id)
+    token = tokens.make_again(invitation.id, invitation.token_hash)
+    if invitation.state != "pending" or token is None:
+        raise NotFound
+    return {
+        "kind": "invitation",
+        "email": invitation.email,
+        "language": invitation.language,
+        "organization": organization.name,
+        "token": token,
+        "expires_at": invitation.expires_at,
+    }
 
 
 def _base_role(session: Session, organization: Organization, role: str) -> str:
@@ -101,7 +133,7 @@ def accept_invitation(database: Database, client: InternalClient, caller: Caller
     if user_id is None:
         raise Forbidden
     with database.transaction(ALL_ORGANIZATIONS) as session:
-        invitation = queries.get_invitation_by_token(session, _hash(token))
+        invitation = queries.get_invitation_by_token(session, hash_of(token))
         member = replace(caller, org_id=invitation.org_id)
         if invitation.used_by != user_id:
             if invitation.state != "pending":
@@ -112,7 +144,3 @@ def accept_invitation(database: Database, client: InternalClient, caller: Caller
     client.post(member, "user", "/internal/memberships", {"user_id": user_id, "role": role})
     client.put(member, "auth", f"/internal/users/{user_id}/organization", {"role": role})
     return {"org_id": invitation.org_id, "role": invitation.base_role}
-
-
-def _hash(token: str) -> bytes:
-    return hashlib.sha256(token.encode()).digest()

@@ -2,11 +2,12 @@
 
 from common.api import Api, Tenancy, page_of
 from common.pagination import PageFilter
-from common.permissions import AUTHENTICATED
+from common.permissions import AUTHENTICATED, INTERNAL
 from common.permissions import Permission as P
 from organization_service import joining, queries
 from organization_service.schemas import (
     InvitationIn,
+    InvitationLetterOut,
     InvitationOut,
     JoinedOut,
     NewInvitationOut,
@@ -64,9 +65,15 @@ def remove_role(session, caller, organization_id, role_id):
     secret=True,
     **WRITE,
 )
-def invite(session, caller, organization_id, body):
-    """Invite somebody; the answer alone holds the token."""
-    return joining.invite(session, caller, organization_id, **body)
+def invite(session, caller, invitation_tokens, organization_id, body):
+    """Invite somebody by a letter; the answer and the letter hold the token, and nothing else does."""
+    return joining.invite(session, caller, invitation_tokens, organization_id, **body)
+
+
+@api.get("/internal/invitations/{invitation_id}", permission=INTERNAL, returns=InvitationLetterOut)
+def get_letter(session, caller, invitation_tokens, invitation_id):
+    """Get what the letter of an invitation says; 404 once it is not to be sent any more."""
+    return joining.get_letter(session, caller, invitation_tokens, invitation_id)
 
 
 @api.get(

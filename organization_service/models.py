@@ -105,6 +105,7 @@ class OrgInvitation(Entity, Base):
     # As it was offered, and what it amounts to.
     role: Mapped[str] = mapped_column(String(40))
     base_role: Mapped[str] = mapped_column(String(40))
+    language: Mapped[str] = mapped_column(String(2), server_default="es")
     token_hash: Mapped[bytes] = mapped_column(unique=True)
     invited_by: Mapped[UUID | None]
     expires_at: Mapped[datetime]

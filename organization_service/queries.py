@@ -102,6 +102,23 @@ def get_invitation(session: Session, caller: Caller, organization_id: UUID, invi
     return _part(session, caller, OrgInvitation, organization_id, invitation_id)
 
 
+def get_invitation_to_send(session: Session, caller: Caller, invitation_id: UUID) -> tuple[OrgInvitation, Organization]:
+    """An invitation and its organisation, for a service; raises NotFound."""
+    statement = (
+        select(OrgInvitation, Organization)
+        .join(Organization, Organization.id == OrgInvitation.org_id)
+        .where(
+            OrgInvitation.id == invitation_id,
+            OrgInvitation.org_id == caller.org_id,
+            Organization.removed_at.is_(None),
+        )
+    )
+    row = session.execute(statement).one_or_none()
+    if row is None:
+        raise NotFound
+    return row.OrgInvitation, row.Organization
+
+
 def get_invitation_by_token(session: Session, token_hash: bytes) -> OrgInvitation:
     """The invitation that a token accepts, locked; its organisation is still there. Raises NotFound."""
     statement = (

@@ -147,11 +147,15 @@ class RoleOut(fields.Schema):
 
 
 class InvitationIn(fields.Schema):
-    """Somebody to invite into a role: one of the suite's, or the code of one of the organisation's."""
+    """Somebody to invite into a role: one of the suite's, or the code of one of the organisation's.
+
+    Without `language` the letter is in the organisation's.
+    """
 
     email = fields.Email(required=True)
     role = fields.Text(max_length=40, pattern=ROLE, required=True)
     valid_days = fields.Integer(1, 30, load_default=7)
+    language = fields.Choice(LOCALES, load_default=None)
 
 
 class InvitationOut(fields.Schema):
@@ -161,6 +165,7 @@ class InvitationOut(fields.Schema):
     org_id = fields.Uuid()
     email = fields.Email()
     role = fields.Text()
+    language = fields.Choice(LOCALES)
     state = fields.Choice(["pending", "accepted", "revoked", "expired"])
     expires_at = fields.DateTime()
     created_at = fields.DateTime()
@@ -170,6 +175,17 @@ class NewInvitationOut(InvitationOut):
     """An invitation just made, with the token that accepts it: it is shown this once."""
 
     token = fields.Text()
+
+
+class InvitationLetterOut(fields.Schema):
+    """An invitation to send; `token` belongs into its link."""
+
+    kind = fields.Text()
+    email = fields.Email()
+    language = fields.Choice(LOCALES)
+    organization = fields.Text()
+    token = fields.Text()
+    expires_at = fields.DateTime()
 
 
 class JoinedOut(fields.Schema):

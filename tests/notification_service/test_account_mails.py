@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import os
 import re
-from uuid import uuid4
+from uuid import UUID, uuid4
 
+import pytest
 from sqlalchemy import text
 
-from tests.support.services import event_like
+from common.database import ALL_ORGANIZATIONS
+from tests.support.listening import listening
+from tests.support.services import Person, event_like
 
 
 def forget_password(desk):
@@ -66,3 +69,35 @@ def test_while_auth_is_away_the_letter_waits(desk, monkeypatch):
         session.execute(statement, {"id": published.account_mail_id})
     desk.send_account_mails()
     assert len(desk.letters()) == 1
+
+
+@pytest.fixture
+def organizations(service):
+    """The organization service, listening where the notification service looks for it."""
+    with listening(service("organization")) as running:
+        yield running
+
+
+@pytest.mark.parametrize(
+    ("language", "subject"),
+    [("es", "[HeartGuard] Hospital <del Mar> le invita"), ("en", "[HeartGuard] Hospital <del Mar> invites you")],
+)
+def test_an_invitation_is_mailed_and_opens_what_it_says(desk, organizations, language, subject):
+    everywhere = Person(org_id=None, roles=("superadmin",))
+    body = {"code": f"hospital-{uuid4().hex[:12]}", "name": "Hospital <del Mar>"}
+    hospital = organizations.call("POST", "/organizations", everywhere, json=body).json["data"]
+    desk.emails.append(f"{uuid4().hex}@home.test")
+    admin = Person(org_id=UUID(hospital["id"]), roles=("org_admin",))
+    body = {"email": desk.emails[0], "role": "clinician", "language": language}
+    path = f"/organizations/{hospital['id']}/invitations"
+    token = organizations.call("POST", path, admin, json=body).json["data"]["token"]
+    (event,) = organizations.outbox("invitation.mail", admin.org_id)
+    assert token not in str(event)
+    published = event_like("invitation.mail", "notification.topic", **event["data"])
+    assert desk.service.deliver(published, admin.org_id, twice=True) == [True, False]
+    desk.send_account_mails()
+    (message,) = desk.letters()
+    assert message["Subject"] == subject
+    assert token in message.get_content()
+    with desk.service.database.transaction(ALL_ORGANIZATIONS) as session:
+        assert token not in str(session.execute(text("SELECT m::text FROM account_mails m")).scalars().all())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import threading
 from dataclasses import replace
@@ -119,6 +120,47 @@ def test_the_token_is_shown_once_and_kept_as_a_hash(organizations, hospital, adm
     assert token not in str(organizations.outbox())
     with organizations.database.transaction(ALL_ORGANIZATIONS) as session:
         assert token not in str(session.execute(text("SELECT i::text FROM org_invitations i")).scalars().all())
+
+
+def letter(organizations, hospital, made, org_id=None):
+    token = organizations.service_token("notification", org_id or UUID(hospital["id"]))
+    return organizations.call("GET", f"/internal/invitations/{made.json['data']['id']}", token)
+
+
+def test_the_letter_holds_the_token_that_was_shown(organizations, hospital, admin, invite):
+    made = invite(language="en")
+    (queued,) = organizations.outbox("invitation.mail", admin.org_id)
+    assert queued["data"] == {"invitation_id": made.json["data"]["id"]}
+    told = letter(organizations, hospital, made).json["data"]
+    facts = {name: made.json["data"][name] for name in ("email", "language", "token", "expires_at")}
+    assert told == facts | {"kind": "invitation", "organization": hospital["name"]}
+    assert letter(organizations, hospital, made, uuid4()).status_code == 404
+    assert organizations.call("GET", f"/internal/invitations/{uuid4()}", admin).status_code == 401
+
+
+def test_the_letter_is_in_the_organisations_language_unless_another_is_said(organizations, hospital, admin, invite):
+    path = f"/organizations/{hospital['id']}/settings"
+    organizations.call("PATCH", path, admin, json={"locale": "en"})
+    assert letter(organizations, hospital, invite()).json["data"]["language"] == "en"
+    assert letter(organizations, hospital, invite(language="es")).json["data"]["language"] == "es"
+
+
+def test_a_letter_that_serves_nobody_is_not_sent(organizations, hospital, admin, invite):
+    made = invite()
+    organizations.call("DELETE", made.headers["Location"], admin)
+    assert letter(organizations, hospital, made).status_code == 404
+
+
+def test_a_letter_is_made_again_while_its_key_is_known(organizations):
+    settings = organizations.service.settings
+    fresh = replace(settings, internal_signing_keys=["k2:" + "x" * 43, *settings.internal_signing_keys])
+    gone = replace(settings, internal_signing_keys=["k2:" + "x" * 43])
+    invitation_tokens = importlib.import_module("organization_service.invitation_tokens")
+    invitation_id, kind = uuid4(), invitation_tokens.InvitationTokens
+    token = kind(settings).make(invitation_id)
+    assert kind(fresh).make(invitation_id) != token
+    assert kind(fresh).make_again(invitation_id, invitation_tokens.hash_of(token)) == token
+    assert kind(gone).make_again(invitation_id, invitation_tokens.hash_of(token)) is None
 
 
 @pytest.mark.parametrize("missing", ["USER_URL", "AUTH_URL"])
