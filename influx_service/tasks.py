@@ -20,11 +20,14 @@ def follow_buckets(database: Database, store: Store) -> int:
     """Give the engine the buckets and retentions of the table, and take away what was deleted there."""
     with database.transaction(ALL_ORGANIZATIONS) as session:
         buckets = session.scalars(select(Bucket)).all()
+    held: dict[str, list[EngineBucket]] = {}
     for bucket in buckets:
         place = str(bucket.org_id), bucket.name
         with store_errors():
             if bucket.deleted_at is None:
-                if EngineBucket(bucket.name, bucket.retention_seconds) not in store.buckets(place[0]):
+                if place[0] not in held:
+                    held[place[0]] = store.buckets(place[0])
+                if EngineBucket(bucket.name, bucket.retention_seconds) not in held[place[0]]:
                     store.put_bucket(*place, bucket.retention_seconds)
                 continue
             with suppress(BucketNotFound):  # never written to, or a repeat of this

@@ -83,13 +83,7 @@ class EmbeddedStore:
         Sample i was taken at started_at + i / sample_rate_hz; less than half a period apart is one instant.
         Raises InvalidData, BucketNotFound, StoreUnavailable.
         """
-        p.checked_name(measurement, "measurement")
-        tags, rate, samples = (
-            p.checked_tags(org_id, tags),
-            p.checked_rate(sample_rate_hz),
-            p.checked_samples(values),
-        )
-        end = p.checked_time(sample_time(p.checked_time(started_at), len(samples), rate))
+        tags, rate, samples, end = p.checked_run(org_id, measurement, tags, started_at, sample_rate_hz, values)
         blocks = [
             (sample_time(started_at, index, rate), rate, samples[index : index + CHUNK_SAMPLES])
             for index in range(0, len(samples), CHUNK_SAMPLES)
@@ -234,9 +228,7 @@ class EmbeddedStore:
 
         Works in bounded steps, to be repeated after a failure; freed pages are overwritten (secure_delete).
         """
-        wanted = p.checked_tags(org_id, tags)
-        if not tags.keys() - {"org_id"}:
-            raise p.InvalidData("name at least one tag to delete by")
+        wanted = p.checked_erasure(org_id, tags)
         with self._file.reading() as db:
             condition, parameters = ("org_id = ?", [org_id])
             if bucket is not None:

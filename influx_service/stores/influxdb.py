@@ -93,9 +93,7 @@ class InfluxStore:
 
         Raises InvalidData, BucketNotFound, StoreUnavailable.
         """
-        p.checked_name(measurement, "measurement")
-        tags, rate, samples = p.checked_tags(org_id, tags), p.checked_rate(sample_rate_hz), p.checked_samples(values)
-        end = p.checked_time(sample_time(p.checked_time(started_at), len(samples), rate))
+        tags, rate, samples, end = p.checked_run(org_id, measurement, tags, started_at, sample_rate_hz, values)
         times = [sample_time(started_at, index, rate) for index in range(len(samples))]
         start, stop = max(0, started_at - half_period(rate)), max(1, end - half_period(rate))
         held = self._records(org_id, bucket, measurement, tags, start, stop, [RATE_FIELD], p.MAX_SAMPLES_PER_READ)
@@ -210,9 +208,7 @@ class InfluxStore:
         bucket: str | None = None,
     ) -> None:
         """Erase what carries these tags (at least one) in [start, stop), in one bucket or all of them."""
-        wanted = p.checked_tags(org_id, tags)
-        if not tags.keys() - {"org_id"}:
-            raise p.InvalidData("name at least one tag to delete by")
+        wanted = p.checked_erasure(org_id, tags)
         start, stop = p.checked_window(start or 0, p.MAX_TIME if stop is None else stop)
         for name in [bucket] if bucket is not None else [found.name for found in self.buckets(org_id)]:
             self._erase(org_id, name, wanted, start, stop)

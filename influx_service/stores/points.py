@@ -7,6 +7,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, get_args
 
+from .waveform import sample_time
+
 Value = float | int | bool | str
 Aggregate = Literal["mean", "min", "max", "count", "last"]
 
@@ -187,6 +189,29 @@ def checked_points(org_id: str, points: Sequence[Point]) -> list[Point]:
         )
         for point in points
     ]
+
+
+def checked_run(
+    org_id: str,
+    measurement: str,
+    tags: Mapping[str, str],
+    started_at: int,
+    sample_rate_hz: float,
+    values: Iterable[float],
+) -> tuple[dict[str, str], int, array, int]:
+    """Return the tags, rate (mHz), samples and end (ns) of evenly spaced samples; raises InvalidData."""
+    checked_name(measurement, "measurement")
+    tags, rate, samples = checked_tags(org_id, tags), checked_rate(sample_rate_hz), checked_samples(values)
+    end = checked_time(sample_time(checked_time(started_at), len(samples), rate))
+    return tags, rate, samples, end
+
+
+def checked_erasure(org_id: str, tags: Mapping[str, str]) -> dict[str, str]:
+    """Return the tags to delete by, at least one beside the organisation's; raises InvalidData."""
+    wanted = checked_tags(org_id, tags)
+    if not tags.keys() - {"org_id"}:
+        raise InvalidData("name at least one tag to delete by")
+    return wanted
 
 
 def checked_limit(limit: int) -> int:
