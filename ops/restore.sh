@@ -9,5 +9,8 @@
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 python=.venv/bin/python
-[[ -x $python ]] || python=python3 # containers need no .venv
+if [[ ! -x $python ]]; then
+    echo "HeartGuard: .venv is missing: ./start_services.sh --prepare-only makes it." >&2
+    exit 1
+fi
 exec "$python" -m ops.backups restore "$@"

@@ -19,8 +19,9 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from common.config import SERVICES
-from ops.backups.places import ROOT, BackupError, Command, Native, find_place, read_env
+from common.config import ROOT, SERVICES
+from ops.backups.places import BackupError, Command, Native, find_place, read_env
+from ops.native.console import say
 from ops.native.servers import RabbitMQ, Server
 
 # How long what a key has signed may live; None: for ever, so that its old keys stay.
@@ -77,11 +78,6 @@ class EnvFile:
             file.flush()
             os.fsync(file.fileno())
         draft.rename(self.path)
-
-
-def say(text: str) -> None:
-    """Print a line at once."""
-    print(text, flush=True)
 
 
 class Rotation:

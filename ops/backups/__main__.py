@@ -8,7 +8,8 @@ import sys
 from pathlib import Path
 
 from ops.backups import archive, make, restore
-from ops.backups.places import ROOT, BackupError, find_place, read_env
+from ops.backups.places import BackupError, find_place, read_env
+from ops.native.settings import env_file
 
 BAD_SETTINGS = 78  # EX_CONFIG
 
@@ -65,7 +66,7 @@ def main(arguments: list[str]) -> int:
             )
             return 0
         folder = restore.choose(chosen.backup or make.default_target())
-        restore.bring_env(folder, env_path())
+        restore.bring_env(folder, env_file())
         restore.restore(find_place(chosen.mode), folder, force=chosen.force, without_keys=chosen.without_keys)
     except (BackupError, OSError) as error:
         print(f"HeartGuard: {error}", file=sys.stderr)
@@ -79,15 +80,10 @@ def main(arguments: list[str]) -> int:
     return 0
 
 
-def env_path() -> Path:
-    """The suite's .env."""
-    return Path(os.environ.get("HEARTGUARD_ENV_FILE", ROOT / ".env")).absolute()
-
-
 def settle() -> None:
     """BACKUP_FOLDER and BACKUP_KEY_FILE may stand in .env; the caller's environment overrules it."""
-    if env_path().is_file():
-        found = read_env(env_path())
+    if env_file().is_file():
+        found = read_env(env_file())
         for name in ("BACKUP_FOLDER", "BACKUP_KEY_FILE"):
             if name in found:
                 os.environ.setdefault(name, found[name])

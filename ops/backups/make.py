@@ -14,8 +14,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from common.config import SERVICES
 from ops.backups import archive
-from ops.backups.places import SERVICES, BackupError, Containers, Native, last_words
+from ops.backups.places import BackupError, Containers, Native, last_words
+from ops.native.console import say
 
 HERE = Path(__file__).parent
 # What a restored suite cannot do without: second factors are sealed with the one, audit heads signed with the other.
@@ -34,11 +36,6 @@ READY_FILES = """
 SELECT json_agg(json_build_array(org_id || '/' || id, size_bytes)) FROM media.media_assets
 WHERE status = 'ready' AND removed_at IS NULL;
 """
-
-
-def say(text: str) -> None:
-    """Print a line at once."""
-    print(text, flush=True)
 
 
 class Session:

@@ -12,11 +12,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[2]
-SERVICES = (
-    *("auth", "organization", "user", "patient", "device", "influx"),
-    *("inference", "alert", "notification", "media", "audit"),
-)
+from dotenv import dotenv_values
+
+from common.config import ROOT, SERVICES
+from ops.native import packages, runtime, settings
+from ops.native.servers import PostgreSQL, ServerError
+from ops.native.supervision import Supervisor
+
 # The service of docker-compose.yml that every volume with files is mounted in, and where the object store's is.
 VOLUMES = "migrate"
 OBJECTS = "/var/lib/heartguard/objects"
@@ -59,8 +61,6 @@ class Native:
     kind = "native"
 
     def __init__(self) -> None:
-        from ops.native import settings
-
         self.runtime = settings.load(settings.env_file(), settings.state_folder())
         self.variables = dict(self.runtime.variables)
         self.env_file = settings.env_file()
@@ -83,8 +83,6 @@ class Native:
 
     @staticmethod
     def _program(name: str) -> str:
-        from ops.native.servers import PostgreSQL
-
         folder = PostgreSQL.programs()
         if folder is not None and (folder / name).exists():
             return str(folder / name)
@@ -112,10 +110,6 @@ class Native:
     @contextmanager
     def quiet(self) -> Iterator[None]:
         """The suite stopped and held, with PostgreSQL alone running: raises BackupError when it is in use."""
-        from ops.native import packages, runtime
-        from ops.native.servers import ServerError
-        from ops.native.supervision import Supervisor
-
         state = self.runtime.state
         try:
             runtime.claim_state(state)
@@ -198,11 +192,10 @@ class Containers:
 
 
 def read_env(path: Path) -> dict[str, str]:
-    """`.env` without the help of a library, which the host of containers may lack."""
+    """What `.env` names, overruled by the caller's environment; raises BackupError when it is missing."""
     if not path.exists():
         raise BackupError(f"{path} is missing: put the suite's .env there (./start_services.sh makes a new one)")
-    pairs = (line.strip().partition("=") for line in path.read_text().splitlines())
-    values = {name: value.strip().strip("'\"") for name, _, value in pairs if name and not name.startswith("#")}
+    values = dotenv_values(path, interpolate=False)
     return {name: os.environ.get(name, value) for name, value in values.items() if value}
 
 

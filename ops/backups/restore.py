@@ -7,9 +7,11 @@ import secrets
 from pathlib import Path
 from typing import Any
 
+from common.config import ROOT, SERVICES
 from ops.backups import archive
-from ops.backups.make import COUNTS, HERE, LASTING_KEYS, last_object, marks, say, session
-from ops.backups.places import ROOT, SERVICES, BackupError, Command, Containers, Native
+from ops.backups.make import COUNTS, HERE, LASTING_KEYS, last_object, marks, session
+from ops.backups.places import BackupError, Command, Containers, Native
+from ops.native.console import say
 
 KINDS = ("timeseries", "audit-heads", "storage")
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import argparse
-import http.client
 import shutil
 import sys
 import time
 from collections.abc import Mapping
+from http import HTTPStatus
 from urllib.parse import urlsplit
 
 from dotenv import dotenv_values
@@ -16,8 +16,8 @@ from ops.containers import secret_files
 from ops.containers.compose import Compose, ComposeError, check_engine
 from ops.native import processes, settings
 from ops.native.__main__ import BAD_SETTINGS, REFUSED
-from ops.native.applications import ANY_ADDRESS
-from ops.native.console import Progress, say
+from ops.native.applications import fetch, reachable
+from ops.native.console import Progress, confirmed, say
 from ops.native.servers import LOOPBACK
 from ops.native.settings import SettingsError
 
@@ -59,8 +59,7 @@ def profiles_of(variables: Mapping[str, str], chosen: list[str]) -> list[str]:
 
 def gateway_address(variables: Mapping[str, str]) -> tuple[str, int]:
     """Where this machine reaches the gateway."""
-    host = variables.get("GATEWAY_HOST", LOOPBACK)
-    return (LOOPBACK if host in ANY_ADDRESS else host), int(variables.get("GATEWAY_PORT", 5000))
+    return reachable(variables.get("GATEWAY_HOST", LOOPBACK)), int(variables.get("GATEWAY_PORT", 5000))
 
 
 def start(profiles: list[str], *, build: bool, logs: bool) -> int:
@@ -128,16 +127,8 @@ def wait_gateway(host: str, port: int, timeout: float = 60) -> None:
     """Return when `/gateway/health` answers 200: every service is ready for it."""
     deadline = time.monotonic() + timeout
     while True:
-        connection = http.client.HTTPConnection(host, port, timeout=5)
-        try:
-            connection.request("GET", "/gateway/health")
-            answer = connection.getresponse()
-            status, body = answer.status, answer.read(4000).decode(errors="replace")
-        except (OSError, http.client.HTTPException) as error:
-            status, body = 0, str(error)
-        finally:
-            connection.close()
-        if status == http.client.OK:
+        status, body = fetch(host, port, "/gateway/health", timeout=5, most=4000)
+        if status == HTTPStatus.OK:
             return
         if time.monotonic() > deadline:
             raise ComposeError(f"the gateway is not ready: {status} {body}")
@@ -155,16 +146,6 @@ def stop(*, purge: bool) -> None:
         say(f"Deleted the volumes: databases, queues, e-mails, files. {settings.env_file()} stays.")
     else:
         say("Stopped. The data stays in the volumes.")
-
-
-def confirmed(assume_yes: bool) -> bool:
-    """Ask before data is deleted; without a terminal only --yes will do."""
-    if assume_yes:
-        return True
-    if not sys.stdin.isatty():
-        print("Deleting all data needs --yes where nobody can be asked.", file=sys.stderr)
-        return False
-    return input("Delete all data of the containers? Type yes: ").strip().lower() == "yes"
 
 
 def parser() -> argparse.ArgumentParser:
@@ -190,7 +171,7 @@ def main(arguments: list[str]) -> int:
             return start(chosen.profile, build=not chosen.no_build, logs=chosen.logs)
         if chosen.command == "present":
             return 0 if Compose(["*"]).is_present() else 1
-        if chosen.purge and not confirmed(chosen.yes):
+        if chosen.purge and not confirmed("Delete all data of the containers?", assume_yes=chosen.yes):
             return REFUSED
         stop(purge=chosen.purge)
     except SettingsError as error:

@@ -59,14 +59,13 @@ class Compose:
             options.append(f"--env-file={env_file()}")
         return ["docker", "compose", *options, *words]
 
-    def run(self, *words: str, stdin: str | None = None) -> str:
+    def run(self, *words: str) -> str:
         """Run to the end; returns standard output. Raises ComposeError with the last lines of what it said."""
         done = subprocess.run(
             self.command(*words),
             cwd=ROOT,
             env=self._environment,
-            input=stdin,
-            stdin=subprocess.DEVNULL if stdin is None else None,
+            stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
             timeout=COMMAND_TIMEOUT_S,

@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from common.config import SERVICES
+from ops.native.servers import REDIS_BOUNDS
 from ops.native.settings import ROOT, SettingsError
 
 FOLDER_MODE, FILE_MODE = 0o700, 0o444
@@ -35,13 +36,10 @@ def contents(variables: Mapping[str, str]) -> dict[str, str]:
     found |= {
         "smtp_password": variables.get("SMTP_PASSWORD", ""),
         "gcp_service_account": _key_file(variables),
-        "redis_url": variables.get("REDIS_URL", f"redis://:{redis}@redis:6379/0"),
-        "rabbitmq_url": variables.get("RABBITMQ_URL", f"amqp://heartguard:{rabbitmq}@rabbitmq:5672/%2F"),
+        "redis_url": f"redis://:{redis}@redis:6379/0",
+        "rabbitmq_url": f"amqp://heartguard:{rabbitmq}@rabbitmq:5672/%2F",
         "rabbitmq.conf": f"default_user = heartguard\ndefault_pass = {rabbitmq}\n",
-        "redis.conf": (
-            f"requirepass {redis}\nmaxclients 500\nmaxmemory 64mb\nmaxmemory-policy volatile-ttl\n"
-            'save ""\nappendonly yes\nappendfsync everysec\nauto-aof-rewrite-min-size 32mb\ndir /data\n'
-        ),
+        "redis.conf": f"requirepass {redis}\n{REDIS_BOUNDS}dir /data\n",
     }
     return found | {name: variables[name.upper()] for name in KEPT if name.upper() in variables}
 

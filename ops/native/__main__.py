@@ -14,16 +14,6 @@ REFUSED = 1
 BAD_SETTINGS = 78  # EX_CONFIG
 
 
-def confirmed(assume_yes: bool) -> bool:
-    """Ask before data is deleted; without a terminal only --yes will do."""
-    if assume_yes:
-        return True
-    if not sys.stdin.isatty():
-        print("Deleting all data needs --yes where nobody can be asked.", file=sys.stderr)
-        return False
-    return input(f"Delete all data in {state_folder()}? Type yes: ").strip().lower() == "yes"
-
-
 def parser() -> argparse.ArgumentParser:
     """The command line."""
     top = argparse.ArgumentParser(prog="python -m ops.native", description="HeartGuard on this machine.")
@@ -64,7 +54,7 @@ def main(arguments: list[str]) -> int:
             reloading.reload(chosen.programs)
         elif chosen.command in ("stop", "purge"):
             purge = chosen.command == "purge" or chosen.purge
-            if purge and not confirmed(chosen.yes):
+            if purge and not console.confirmed(f"Delete all data in {state_folder()}?", assume_yes=chosen.yes):
                 return REFUSED
             runtime.stop(purge=purge)
         elif chosen.command == "status":

@@ -89,11 +89,21 @@ def service_of(program: str) -> str | None:
 def answer_of(runtime: Runtime, service: str) -> tuple[int, str]:
     """Status and body of a service's /ready; status 0 and the reason when nobody answers."""
     host = gateway_host(runtime) if service == "gateway" else LOOPBACK
-    connection = http.client.HTTPConnection(LOOPBACK if host in ANY_ADDRESS else host, runtime.port(service), timeout=3)
+    return fetch(reachable(host), runtime.port(service), "/ready", timeout=3, most=2000)
+
+
+def reachable(host: str) -> str:
+    """The address at which this machine reaches what listens on `host`."""
+    return LOOPBACK if host in ANY_ADDRESS else host
+
+
+def fetch(host: str, port: int, path: str, *, timeout: float, most: int) -> tuple[int, str]:
+    """Status and the first `most` bytes of a GET's body; status 0 and the reason when nobody answers."""
+    connection = http.client.HTTPConnection(host, port, timeout=timeout)
     try:
-        connection.request("GET", "/ready")
+        connection.request("GET", path)
         answer = connection.getresponse()
-        return answer.status, answer.read(2000).decode(errors="replace")
+        return answer.status, answer.read(most).decode(errors="replace")
     except (OSError, http.client.HTTPException) as error:
         return 0, str(error)
     finally:

@@ -22,6 +22,16 @@ def say(text: str) -> None:
     print(text, flush=True)
 
 
+def confirmed(question: str, *, assume_yes: bool) -> bool:
+    """Ask before data is deleted; without a terminal only --yes will do."""
+    if assume_yes:
+        return True
+    if not sys.stdin.isatty():
+        print("Deleting all data needs --yes where nobody can be asked.", file=sys.stderr)
+        return False
+    return input(f"{question} Type yes: ").strip().lower() == "yes"
+
+
 class Progress:
     """One line that tells how far a step is: rewritten on a terminal, printed once elsewhere."""
 

@@ -350,8 +350,19 @@ log_checkpoints = off
             raise ServerError(f"{program} failed: {(done.stderr or done.stdout).strip()}")
 
 
+# In containers too. The append-only file keeps revoked tokens revoked after a crash.
+REDIS_BOUNDS = """maxclients 500
+maxmemory 64mb
+maxmemory-policy volatile-ttl
+save ""
+appendonly yes
+appendfsync everysec
+auto-aof-rewrite-min-size 32mb
+"""
+
+
 class Redis(Server):
-    """Redis, bounded in memory. The append-only file keeps revoked tokens revoked after a crash."""
+    """Redis, bounded in memory and kept on disk."""
 
     name = "redis"
     account = "redis"
@@ -376,14 +387,7 @@ dir {json.dumps(str(self.folder))}
 requirepass {self.password}
 daemonize no
 set-proc-title no
-maxclients 500
-maxmemory 64mb
-maxmemory-policy volatile-ttl
-save ""
-appendonly yes
-appendfsync everysec
-auto-aof-rewrite-min-size 32mb
-""",
+{REDIS_BOUNDS}""",
         )
 
     def answers(self) -> bool:

@@ -19,11 +19,11 @@ import redis
 from dotenv import dotenv_values
 
 from ops.native import processes, runtime
-from ops.native.servers import LOOPBACK, ROOT, free_ports
-from ops.native.settings import PORT_DEFAULTS, load, make_env
+from ops.native.servers import LOOPBACK, ROOT
+from ops.native.settings import load, make_env
+from tests.support.operators import environment_of
 
 SERVERS = {"postgresql", "redis", "epmd", "rabbitmq", "mail", "storage"}
-PASSED_ON = {"PATH", "HOME", "LANG", "TMPDIR"}  # other variables of a test run name the servers of its session
 
 
 @dataclass(frozen=True)
@@ -60,10 +60,7 @@ def suite(folder: Path) -> Iterator[Suite]:
     for part in ("common", "ops"):
         shutil.copytree(ROOT / part, checkout / part, ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copy(ROOT / ".env.example", checkout)
-    ports = zip(PORT_DEFAULTS, map(str, free_ports(len(PORT_DEFAULTS))), strict=True)
-    environment = {name: os.environ[name] for name in PASSED_ON & os.environ.keys()}
-    environment |= {**dict(ports), "HEARTGUARD_STATE": str(folder / "state")}
-    made = Suite(checkout, folder / "state", environment)
+    made = Suite(checkout, folder / "state", environment_of(folder / "state"))
     yield made
     made("stop")
     assert made.programs() == {}

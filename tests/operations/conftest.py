@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -10,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.operations.house import PASSED_ON, House
+from tests.operations.house import House
+from tests.support.operators import leave_session
 
 
 @pytest.fixture(scope="module")
@@ -24,6 +24,4 @@ def house() -> Iterator[House]:
 @pytest.fixture
 def operators_shell(monkeypatch: pytest.MonkeyPatch) -> None:
     """Only what an operator's shell holds: the variables of the session's own servers would overrule `.env`."""
-    for name in list(os.environ):
-        if name not in PASSED_ON and not name.startswith("PYTEST"):
-            monkeypatch.delenv(name)
+    leave_session(monkeypatch)

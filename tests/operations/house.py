@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -17,11 +16,10 @@ import pytest
 import urllib3
 
 from ops.native import runtime, settings
-from ops.native.servers import ROOT, free_ports
-from ops.native.settings import PORT_DEFAULTS
+from ops.native.servers import ROOT
+from tests.support.operators import environment_of, leave_session
 from tests.support.suite import Suite
 
-PASSED_ON = {"PATH", "HOME", "LANG", "TMPDIR"}  # other variables of a test run name the servers of its session
 EMAIL = "admin@heartguard.local"
 
 
@@ -33,9 +31,7 @@ class House:
     environment: dict[str, str] = field(init=False)
 
     def __post_init__(self) -> None:
-        ports = zip(PORT_DEFAULTS, map(str, free_ports(len(PORT_DEFAULTS))), strict=True)
-        self.environment = {name: os.environ[name] for name in PASSED_ON & os.environ.keys()}
-        self.environment |= {**dict(ports), "HEARTGUARD_STATE": str(self.folder / "state")}
+        self.environment = environment_of(self.folder / "state")
         self.environment |= {"HEARTGUARD_ENV_FILE": str(self.folder / ".env"), "PYTHONPATH": str(ROOT)}
         self.environment["PATH"] = f"{Path(sys.executable).parent}:{self.environment['PATH']}"
         self.environment["BACKUP_FOLDER"] = str(self.folder / "backups")
@@ -44,9 +40,7 @@ class House:
     def entered(self) -> Iterator[None]:
         """This process in the environment of the house, as its operator's shell."""
         with pytest.MonkeyPatch.context() as patch:
-            for name in os.environ:
-                if name not in PASSED_ON:
-                    patch.delenv(name)
+            leave_session(patch)
             for name, value in self.environment.items():
                 patch.setenv(name, value)
             yield

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import http.client
-import os
 import shutil
 import subprocess
 import sys
@@ -19,12 +18,11 @@ from common.auth import AUDIENCE, TokenSigner
 from common.config import TokenSettings
 from common.permissions import Permission
 from ops.native import processes
-from ops.native.servers import LOOPBACK, ROOT, free_ports
-from ops.native.settings import PORT_DEFAULTS
+from ops.native.servers import LOOPBACK, ROOT
+from tests.support.operators import environment_of
 from tests.support.traffic import Traffic
 
 PARTS = ("common", "ops", "gateway", "auth_service", "patient_service", "audit_service")
-PASSED_ON = {"PATH", "HOME", "LANG", "TMPDIR"}
 EXPANSION = '''"""Note where a team meets."""
 
 import sqlalchemy as sa
@@ -55,9 +53,7 @@ class Installation:
         for part in PARTS:
             shutil.copytree(ROOT / part, self.checkout / part, ignore=shutil.ignore_patterns("__pycache__"))
         shutil.copy(ROOT / ".env.example", self.checkout)
-        ports = zip(PORT_DEFAULTS, map(str, free_ports(len(PORT_DEFAULTS))), strict=True)
-        self.environment = {name: os.environ[name] for name in PASSED_ON & os.environ.keys()}
-        self.environment |= {**dict(ports), "HEARTGUARD_STATE": str(self.state)}
+        self.environment = environment_of(self.state)
 
     def __call__(self, *arguments: str) -> str:
         done = subprocess.run(

@@ -26,6 +26,7 @@ from ops.native import settings
 from ops.native.servers import LOOPBACK
 from ops.rotate import EnvFile, Rotation, RotationError
 from tests.operations.house import House
+from tests.support.operators import leave_session
 
 pytestmark = pytest.mark.usefixtures("operators_shell")
 
@@ -35,8 +36,7 @@ class Generation:
 
     def __init__(self, environment: Mapping[str, str]) -> None:
         with pytest.MonkeyPatch.context() as patch:
-            for name in os.environ:
-                patch.delenv(name)
+            leave_session(patch)
             for name, value in {**environment, "HEARTGUARD_ENV_FILE": os.devnull}.items():
                 patch.setenv(name, value)
             self.settings = {name: ServiceSettings.load(name) for name in SERVICES}
