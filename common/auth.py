@@ -28,7 +28,7 @@ _STAFF_ROLES = frozenset({"superadmin", "org_admin", "clinician", "org_viewer"})
 
 @dataclass(frozen=True, slots=True)
 class Claims:
-    """What a verified token says. Times are unix seconds; `issued_at` has milliseconds."""
+    """What a verified token says. Times are unix seconds; `issued_at` has fractions."""
 
     subject: str
     roles: frozenset[str]
@@ -242,7 +242,7 @@ class TokenSigner:
             "sub": subject,
             "aud": self._audience,
             "iss": self._issuer,
-            "iat": round(now, 3),
+            "iat": now,  # never rounded up: PyJWT refuses a token from the next second
             "exp": int(now) + seconds,
             "jti": str(uuid7()),
             "typ": _TYPES[self._audience],

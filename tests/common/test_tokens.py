@@ -113,3 +113,9 @@ def test_a_remembered_token_still_expires(settings):
 def test_a_weak_or_malformed_key_stops_the_start(entry):
     with pytest.raises(ValueError, match="key"):
         parse_keys([entry], "HS256")
+
+
+def test_a_token_made_at_the_end_of_a_second_is_not_from_the_next(settings, monkeypatch):
+    monkeypatch.setattr(time, "time", lambda: 1_800_000_000.9997)
+    token = TokenSigner(settings, AUDIENCE).sign("somebody", seconds=60)
+    assert int(jwt.decode(token, options={"verify_signature": False})["iat"]) == 1_800_000_000
