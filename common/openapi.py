@@ -24,9 +24,9 @@ from common.serialization import JSON, XML
 _LANGUAGE = "es"
 _REQUEST_ID = "4f1c2a9e-7b30-4d5e-a8c1-90f2e3d4b5a6"
 _ERROR_FORMATS = {JSON: "Error", XML: "Error", responses.PROBLEM_JSON: "Problem", responses.PROBLEM_XML: "Problem"}
-# What can happen to any request on its way, whatever the endpoint does.
 _PLACEHOLDER = re.compile(r"\{(\w+)\}")
-_ALWAYS = frozenset({406, 429, 500, 502, 503, 504})
+# What can happen to any request on its way, whatever the endpoint does: 400 is for what is no HTTP.
+_ALWAYS = frozenset({400, 406, 429, 500, 502, 503, 504})
 
 
 def document(
@@ -176,12 +176,10 @@ def _statuses(endpoint: Endpoint) -> set[int]:
     found = set(_ALWAYS)
     if endpoint.permission is not Door.PUBLIC:
         found |= {401, 403}
-    if endpoint.body or endpoint.query or _shared_parameters(endpoint):
-        found.add(400)
     if endpoint.parameters or "org_id" in _shared_parameters(endpoint):
         found.add(404)
     if endpoint.method != "GET":
-        found |= {400, 404, 409, 413}
+        found |= {404, 409, 413}
     if endpoint.body:
         found.add(415)
     if endpoint.method in conditional.CHANGES:
