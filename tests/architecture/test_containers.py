@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import subprocess
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Any
 
@@ -159,6 +160,14 @@ def test_nothing_starts_before_what_it_needs():
         assert needs["migrate"] == {"condition": "service_completed_successfully"}
         assert needs["redis"] == needs["rabbitmq"] == {"condition": "service_healthy"}
     assert CONTAINERS["migrate"]["depends_on"]["postgres"] == {"condition": "service_healthy"}
+
+
+def test_the_fixed_network_is_none_that_docker_gives_away():
+    """Docker takes other networks from these; one of them would sooner or later lie across ours."""
+    (pool,) = COMPOSE["networks"]["services"]["ipam"]["config"]
+    found = re.fullmatch(r"\$\{SERVICES_SUBNET:-(.+)\}", pool["subnet"])
+    assert found is not None
+    assert not any(ip_network(found[1]).overlaps(ip_network(given)) for given in ("172.16.0.0/12", "192.168.0.0/16"))
 
 
 def test_only_who_must_reaches_the_outside():
