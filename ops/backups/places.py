@@ -15,6 +15,7 @@ from pathlib import Path
 from dotenv import dotenv_values
 
 from common.config import ROOT, SERVICES
+from ops.containers import secret_files
 from ops.native import packages, runtime, settings
 from ops.native.servers import PostgreSQL, ServerError
 from ops.native.supervision import Supervisor
@@ -178,6 +179,7 @@ class Containers:
         """Every application stopped, PostgreSQL running; raises BackupError when applications run."""
         if running := {name.removesuffix("-worker") for name in self._running()} & {*SERVICES, "gateway"}:
             raise BackupError(f"{', '.join(sorted(running))} are running: ./stop_services.sh first")
+        secret_files.write(self.variables)  # a new machine has none yet, and a container does not start without its own
         self.compose("up", "-d", "postgres").output()
         deadline = time.monotonic() + READY_TIMEOUT_S
         while True:
@@ -188,7 +190,10 @@ class Containers:
                 if time.monotonic() > deadline:
                     raise
                 time.sleep(1)
-        yield
+        try:
+            yield
+        finally:
+            self.compose("stop", "postgres").output()
 
 
 def read_env(path: Path) -> dict[str, str]:
