@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any, ClassVar
 from uuid import UUID
 
-from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
 from auth_service import devices
@@ -13,7 +12,7 @@ from auth_service.models import OrganizationRules
 from common.auth import Caller
 from common.events import Event
 from common.messaging import consumer
-from common.outbox import record
+from common.rules import keep_rules
 
 
 class DeviceWithdrawn(Event, frozen=True, kw_only=True):
@@ -42,19 +41,6 @@ class OrganizationRulesChanged(Event, frozen=True, kw_only=True):
 
 
 @consumer("auth.organizations", exchange="organization.topic", payload=OrganizationRulesChanged)
-def keep_rules(session: Session, caller: Caller, event: Any) -> None:
-    """Remember the rules, unless newer ones are known: messages may overtake each other."""
-    rules = {
-        "second_factor_required": event.second_factor_required,
-        "settings_version": event.settings_version,
-    }
-    session.execute(
-        insert(OrganizationRules)
-        .values(org_id=caller.org_id, **rules)
-        .on_conflict_do_update(
-            index_elements=[OrganizationRules.org_id],
-            set_=rules,
-            where=OrganizationRules.settings_version < event.settings_version,
-        )
-    )
-    record(session, caller, "organization_rules.kept", f"organizations:{caller.org_id}", rules)
+def note_rules(session: Session, caller: Caller, event: Any) -> None:
+    """Remember what an organisation asks of those who log in."""
+    keep_rules(session, caller, OrganizationRules, event)

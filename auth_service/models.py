@@ -10,6 +10,7 @@ from sqlalchemy import BigInteger, CheckConstraint, ForeignKey, Index, LargeBina
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from common.database import Entity, one_of, service_base
+from common.rules import RulesOfOrganization
 
 ACTIVE, BLOCKED, PENDING = USER_STATUSES = ("active", "blocked", "pending")
 PLATFORMS = ("android", "ios", "web")
@@ -204,14 +205,10 @@ class LoginFailures(Base):
     locked_until: Mapped[datetime | None]
 
 
-class OrganizationRules(Base):
-    """What an organisation asks of those who log in, as the organization service last said."""
+class OrganizationRules(RulesOfOrganization, Base):
+    """What an organisation asks of those who log in."""
 
-    __tablename__ = "organization_rules"
-
-    org_id: Mapped[UUID] = mapped_column(primary_key=True)
     second_factor_required: Mapped[bool]
-    settings_version: Mapped[int]
 
 
 class DevicePairing(Entity, Base):

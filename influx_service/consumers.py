@@ -1,4 +1,4 @@
-"""What the time-series service learns about streams from the device service."""
+"""What the time-series service learns about streams and organisations from others."""
 
 from __future__ import annotations
 
@@ -9,10 +9,13 @@ from uuid import UUID
 from sqlalchemy.orm import Session
 
 from common.auth import Caller
+from common.database import notify
 from common.events import Event
 from common.messaging import consumer
 from common.outbox import record
+from common.rules import keep_rules
 from influx_service.bindings import COLUMNS, keep_binding, keep_end
+from influx_service.models import OrganizationRules
 
 
 class StreamBound(Event, frozen=True, kw_only=True):
@@ -57,3 +60,20 @@ def keep_ended_stream(session: Session, caller: Caller, event: Any) -> None:
     """Remember that a stream takes no more samples."""
     keep_end(session, caller, event.stream_id, event.ended_at)
     record(session, caller, "stream_binding.ended", f"signal_streams:{event.stream_id}")
+
+
+class OrganizationRulesChanged(Event, frozen=True, kw_only=True):
+    """An organisation keeps its samples for another time."""
+
+    type: ClassVar[str] = "organization.rules_changed"
+    exchange: ClassVar[str] = "organization.topic"
+
+    settings_version: int
+    retention_days: int = 3650
+
+
+@consumer("influx.organizations", exchange="organization.topic", payload=OrganizationRulesChanged)
+def note_rules(session: Session, caller: Caller, event: Any) -> None:
+    """Remember how long an organisation keeps samples, and have the engine follow."""
+    keep_rules(session, caller, OrganizationRules, event)
+    notify(session, "buckets")

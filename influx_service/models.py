@@ -11,12 +11,13 @@ from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import Mapped, column_property, mapped_column
 
 from common.database import Entity, service_base
+from common.rules import RulesOfOrganization
 
 Base = service_base()
 
 
 class Bucket(Entity, Base):
-    """A named container of samples and how long it keeps them (null: for ever).
+    """A named container of samples and how long it keeps them at most (null: as long as the organisation).
 
     This row is the truth and the engine follows it; `deleted_at` stands until the engine has let go of the samples.
     """
@@ -33,10 +34,28 @@ class Bucket(Entity, Base):
     retention_days: Mapped[int | None]
     deleted_at: Mapped[datetime | None]
 
+    organization_days: ClassVar[Mapped[int | None]]
+
+    @property
+    def kept_days(self) -> int | None:
+        """How long samples stay here: as the bucket says, never longer than the organisation does."""
+        return min((days for days in (self.retention_days, self.organization_days) if days is not None), default=None)
+
     @property
     def retention_seconds(self) -> int | None:
         """What the engine calls the retention."""
-        return None if self.retention_days is None else self.retention_days * 86_400
+        return None if self.kept_days is None else self.kept_days * 86_400
+
+
+class OrganizationRules(RulesOfOrganization, Base):
+    """How long an organisation keeps samples at most."""
+
+    retention_days: Mapped[int]
+
+
+Bucket.organization_days = column_property(  # type: ignore[assignment]
+    select(OrganizationRules.retention_days).where(OrganizationRules.org_id == Bucket.org_id).scalar_subquery()
+)
 
 
 class StreamEnd(Base):

@@ -115,20 +115,22 @@ class PlotFilter(fields.Schema):
 
 
 class BucketIn(fields.Schema):
-    """A bucket to create; without `retention_days` it keeps its samples for ever."""
+    """A bucket to create; without `retention_days` it keeps its samples as long as the organisation keeps any."""
 
     name = fields.Text(max_length=64, pattern=r"^[A-Za-z][A-Za-z0-9_.-]*\Z", required=True)
     retention_days = fields.Integer(1, 36_500, load_default=None, allow_none=True)
 
 
 class BucketChange(fields.Schema):
-    """How long a bucket keeps its samples; null for ever."""
+    """How long a bucket keeps its samples; null: as long as the organisation keeps any."""
 
     retention_days = fields.Integer(1, 36_500, required=True, allow_none=True)
 
 
 class BucketOut(BucketIn):
-    """A bucket."""
+    """A bucket; `kept_days` is what holds: its own retention, or the organisation's where that is shorter."""
+
+    kept_days = fields.Integer(allow_none=True)
 
     id = fields.Uuid()
     org_id = fields.Uuid()

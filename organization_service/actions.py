@@ -18,6 +18,10 @@ from organization_service.errors import HalfQuietHours, UnreachableContact
 from organization_service.events import OrganizationRulesChanged
 from organization_service.models import Organization, OrgBrand, OrgContact, OrgSettings
 
+RULES = frozenset(OrganizationRulesChanged.__struct_fields__) - {"settings_version"}
+RULES_FORM = 1
+"""Count up when other services are to hear of another rule: `tasks` then tells them those of every organisation."""
+
 
 def create_organization(session: Session, caller: Caller, code: str, name: str) -> Organization:
     """Create an organisation with the default rules; raises Forbidden for anybody but a superadmin."""
@@ -25,8 +29,17 @@ def create_organization(session: Session, caller: Caller, code: str, name: str) 
     organization = Organization(code=code, name=name)
     session.add(organization)
     session.flush()
-    session.add_all([OrgSettings(org_id=organization.id), OrgBrand(org_id=organization.id)])
-    record(session, caller, "organization.created", organization, {"code": code})
+    settings = OrgSettings(org_id=organization.id)
+    session.add_all([settings, OrgBrand(org_id=organization.id)])
+    rules = _rules(session, settings)
+    record(
+        session,
+        replace(caller, org_id=organization.id),
+        "organization.created",
+        organization,
+        {"code": code},
+        publish=rules,
+    )
     return organization
 
 
@@ -58,11 +71,7 @@ def change_settings(session: Session, caller: Caller, organization_id: UUID, **v
     changed = settings.change(**values)
     if (settings.quiet_from is None) != (settings.quiet_until is None):
         raise HalfQuietHours
-    session.flush()  # gives the settings their new version
-    rules = OrganizationRulesChanged(
-        second_factor_required=settings.second_factor_required, settings_version=settings.version
-    )
-    publish = [rules] if "second_factor_required" in changed else []
+    publish = [_rules(session, settings)] if RULES & set(changed) else []
     details = {name: values[name] for name in changed}
     record(
         session,
@@ -73,6 +82,18 @@ def change_settings(session: Session, caller: Caller, organization_id: UUID, **v
         publish=publish,
     )
     return settings
+
+
+def announce_rules(session: Session, caller: Caller, settings: OrgSettings) -> None:
+    """Tell the other services an organisation's rules in the form that they are told in now."""
+    record(session, caller, "organization.rules_announced", settings, publish=_rules(session, settings))
+
+
+def _rules(session: Session, settings: OrgSettings) -> OrganizationRulesChanged:
+    settings.announced = RULES_FORM
+    session.flush()  # gives the settings their new version
+    rules = {name: getattr(settings, name) for name in RULES}
+    return OrganizationRulesChanged(settings_version=settings.version, **rules)
 
 
 def _check_timezone(name: str) -> None:

@@ -26,10 +26,15 @@ class InvitationQueued(Event, frozen=True, kw_only=True):
 
 
 class OrganizationRulesChanged(Event, frozen=True, kw_only=True):
-    """Whoever logs in has to follow other rules from now on; of two messages the higher `settings_version` counts."""
+    """An organisation's rules, all of them, from now on; of two messages the higher `settings_version` counts."""
 
     type: ClassVar[str] = "organization.rules_changed"
     exchange: ClassVar[str] = "organization.topic"
 
     second_factor_required: bool
     settings_version: int
+    patient_scope: str = "care_team"
+    retention_days: int = 3650
+    timezone: str = "UTC"
+    quiet_from: str | None = None
+    quiet_until: str | None = None

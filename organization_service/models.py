@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import CheckConstraint, Computed, ForeignKey, String, UniqueConstraint
+from sqlalchemy import CheckConstraint, Computed, ForeignKey, SmallInteger, String, UniqueConstraint
 from sqlalchemy.orm import Mapped, mapped_column
 
 from common.database import Entity, one_of, service_base
@@ -67,6 +67,8 @@ class OrgSettings(Changeable, Entity, Base):
     second_factor_required: Mapped[bool] = mapped_column(default=False)
     # Whether clinicians see the patients of their care teams or all of the organisation's.
     patient_scope: Mapped[str] = mapped_column(String(20), default="care_team")
+    # The form in which others were told these rules; a task tells those of an older form again.
+    announced: Mapped[int] = mapped_column(SmallInteger, default=0, server_default="0")
 
 
 class OrgContact(Changeable, Entity, Base):

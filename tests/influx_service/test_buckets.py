@@ -8,6 +8,7 @@ import pytest
 
 from influx_service import tasks
 from tests.influx_service.support import BEGIN, at
+from tests.support.services import event_like
 
 
 @pytest.fixture
@@ -137,3 +138,60 @@ def test_ready_names_the_engine(influx, monkeypatch, store):
     monkeypatch.setattr(store, "ping", lambda: False)
     answer = influx.call("GET", "/ready")
     assert (answer.status_code, answer.json["data"]["dependencies"]["timeseries"]["state"]) == (503, "down")
+
+
+# --- the organisation's retention ----------------------------------------------------------------------------------
+
+
+def keep(influx, person, days, version=1, **options):
+    """The organization service says for how long samples are kept."""
+    facts = {"retention_days": days, "settings_version": version, "second_factor_required": False}
+    event = event_like("organization.rules_changed", "organization.topic", **facts)
+    return influx.deliver(event, person.org_id, **options)
+
+
+def test_no_bucket_keeps_longer_than_the_organisation(influx, clinician, stranger, store):
+    create(influx, clinician)
+    create(influx, clinician, "short", retention_days=30)
+    create(influx, clinician, "long", retention_days=9_000)
+    create(influx, stranger)
+    assert keep(influx, clinician, 365) == [True]
+    tasks.follow_buckets(influx.database, store)
+    assert kept(store, clinician) == {"research": 365, "short": 30, "long": 365}
+    assert kept(store, stranger) == {"research": None}
+    listed = influx.call("GET", "/timeseries/buckets", clinician).json["data"]
+    found = {row["name"]: (row["retention_days"], row["kept_days"]) for row in listed}
+    assert found == {"research": (None, 365), "short": (30, 30), "long": (9_000, 365)}
+    assert influx.audited(clinician.org_id)[-1] == "organization_rules.kept"
+
+
+def test_an_older_rule_that_comes_late_changes_nothing(influx, clinician, store):
+    create(influx, clinician)
+    keep(influx, clinician, 365, version=3)
+    keep(influx, clinician, 30, version=2)
+    tasks.follow_buckets(influx.database, store)
+    assert kept(store, clinician) == {"research": 365}
+
+
+def test_samples_that_are_too_old_for_the_organisation_go_and_younger_stay(influx, clinician, bind, others, store):
+    """A bucket that the worker has not come to yet is made with the organisation's retention, too."""
+    keep(influx, clinician, 400)
+    stream = bind(begins=BEGIN - timedelta(days=300), signal_type="HR", sample_rate_hz=1.0, unit="bpm")
+    old, young = BEGIN - timedelta(days=200), BEGIN
+    points = [{"time": moment.isoformat(), "value": 60.0} for moment in (old, young)]
+    written = influx.call("POST", "/timeseries/write", clinician, json={"stream_id": stream.id, "points": points})
+    assert written.status_code == 200, written.text
+    assert kept(store, clinician) == {"heartguard_signals": 400}
+
+    def found():
+        window = {"start": (old - timedelta(days=1)).isoformat(), "stop": at(60)}
+        query = {"stream_id": stream.id, "form": "rows", **window}
+        rows = influx.call("POST", "/timeseries/query", clinician, json=query).json["data"]["rows"]
+        return [row["time"][:10] for row in rows]
+
+    tasks.forget_expired(store)
+    assert found() == [moment.date().isoformat() for moment in (old, young)]
+    keep(influx, clinician, 100, version=2)
+    tasks.follow_buckets(influx.database, store)
+    tasks.forget_expired(store)
+    assert found() == [young.date().isoformat()]

@@ -9,6 +9,7 @@ import pytest
 from sqlalchemy import text
 
 from common.database import ALL_ORGANIZATIONS
+from organization_service import tasks
 from tests.support.services import Person
 
 SUPERADMIN = Person(org_id=None, roles=("superadmin",))
@@ -137,6 +138,36 @@ def test_rules_change_and_say_so(organizations, hospital, admin):
     assert (event["action"], event["details"]) == ("organization.settings_changed", wanted)
 
 
+def told(organizations, admin):
+    """What the other services hear of an organisation's rules, oldest first."""
+    return [event["data"] for event in organizations.outbox("organization.rules_changed", admin.org_id)]
+
+
+def test_other_services_are_told_the_rules_at_the_beginning_and_when_one_changes(organizations, hospital, admin):
+    path = f"/organizations/{hospital['id']}/settings"
+    for change in ({"patient_scope": "organization"}, {"locale": "en"}, {"retention_days": 90}, {"retention_days": 90}):
+        assert organizations.call("PATCH", path, admin, json=change).status_code == 200
+    first, second, third = told(organizations, admin)
+    assert (first["patient_scope"], first["retention_days"], first["quiet_from"]) == ("care_team", 3650, None)
+    assert (second["patient_scope"], second["retention_days"]) == ("organization", 3650)
+    assert (third["patient_scope"], third["retention_days"]) == ("organization", 90)
+    assert first["settings_version"] < second["settings_version"] < third["settings_version"]
+
+
+def test_rules_told_in_an_older_form_are_told_again_once(organizations, hospital, admin):
+    path = f"/organizations/{hospital['id']}/settings"
+    organizations.call("PATCH", path, admin, json={"patient_scope": "organization"})
+    with organizations.database.transaction(admin.org_id, technical=True) as session:
+        session.execute(text("UPDATE org_settings SET announced = 0"))
+    before = told(organizations, admin)
+    for _ in range(2):
+        while tasks.announce_rules(organizations.database):
+            pass
+    *earlier, last = told(organizations, admin)
+    assert (earlier, last["patient_scope"]) == (before, "organization")
+    assert last["settings_version"] > before[-1]["settings_version"]
+
+
 def test_another_service_reads_the_rules(organizations, hospital, admin):
     token = organizations.service_token("notification", admin.org_id, ("organization:read",))
     answer = organizations.call("GET", f"/organizations/{hospital['id']}/settings", token)
@@ -217,5 +248,5 @@ def test_who_logs_in_is_asked_for_what_the_organisation_says(organizations, hosp
     superadmin = Person(org_id=None, roles=("superadmin",))
     assert organizations.call("PATCH", path, superadmin, json={"second_factor_required": False}).status_code == 200
     said = [event["data"] for event in organizations.outbox("organization.rules_changed", admin.org_id)]
-    assert [item["second_factor_required"] for item in said] == [True, False]
+    assert [item["second_factor_required"] for item in said] == [False, True, False]
     assert said[0]["settings_version"] < said[1]["settings_version"]
