@@ -7,19 +7,22 @@ import time
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 from uuid import UUID
 
 import jwt
+import msgspec
 from uuid6 import uuid7
 
+from common import serialization
 from common.config import TokenSettings
-from common.errors import ExpiredToken, InvalidToken
+from common.errors import ExpiredToken, InvalidToken, UnparsableBody
 
 AUDIENCE, INTERNAL_AUDIENCE = "heartguard", "heartguard-internal"
 ACCESS_SECONDS, SERVICE_SECONDS = 15 * 60, 60
 _REQUIRED = ["exp", "iat", "sub", "aud", "iss", "jti", "typ"]
 _TYPES = {AUDIENCE: "access", INTERNAL_AUDIENCE: "service"}
+_LONGEST = {AUDIENCE: ACCESS_SECONDS, INTERNAL_AUDIENCE: SERVICE_SECONDS}
 _CACHE_SIZE = 10_000
 _MIN_SECRET_BYTES = 32
 _BOUND_ROLES = frozenset({"caregiver", "patient"})
@@ -182,7 +185,9 @@ class TokenVerifier:
     def _decode(self, token: str, audience: str) -> Claims:
         try:
             key = self._rings[audience][str(jwt.get_unverified_header(token)["kid"])]
-            payload = jwt.decode(
+            if token.endswith("="):  # PyJWT takes padding, so one token would have two texts
+                raise InvalidToken
+            payload = _JWT.decode(
                 token,
                 key.secret,
                 algorithms=[key.algorithm],
@@ -193,25 +198,56 @@ class TokenVerifier:
             return _claims(payload, audience)
         except jwt.ExpiredSignatureError as error:
             raise ExpiredToken from error
-        except (jwt.PyJWTError, KeyError, ValueError, TypeError, AttributeError) as error:
+        except (jwt.PyJWTError, UnparsableBody, KeyError, ValueError, TypeError, ArithmeticError) as error:
             raise InvalidToken from error
 
 
+class _StrictJWT(jwt.PyJWT):
+    """PyJWT with our JSON: of a claim that stands there twice it would believe the last."""
+
+    def _decode_payload(self, decoded: dict[str, Any]) -> dict[str, Any]:
+        payload = serialization.parse_json(decoded["payload"])
+        if not isinstance(payload, dict):
+            raise jwt.DecodeError("no object")
+        return payload
+
+
+_JWT = _StrictJWT()
+
+
+class _Payload(msgspec.Struct):
+    """The claims and their types. Nothing is converted: the letters of a text are no list of roles."""
+
+    sub: Annotated[str, msgspec.Meta(min_length=1)]
+    aud: str
+    typ: str
+    iat: float
+    exp: int
+    jti: str
+    roles: frozenset[str] = frozenset()
+    permissions: frozenset[str] = frozenset()
+    org_id: UUID | None = None
+    sid: str | None = None
+    scope: str | None = None
+
+
 def _claims(payload: dict[str, Any], audience: str) -> Claims:
-    if payload["typ"] != _TYPES[audience] or payload["aud"] != audience:
+    claimed = msgspec.convert(payload, _Payload)
+    if claimed.typ != _TYPES[audience] or claimed.aud != audience:
         raise ValueError("typ or aud")
-    org_id = payload.get("org_id")
+    if claimed.exp - claimed.iat > _LONGEST[audience]:  # it would outlive its revocation
+        raise ValueError("exp")
     return Claims(
-        subject=str(payload["sub"]),
-        roles=frozenset(map(str, payload.get("roles", ()))),
-        permissions=frozenset(map(str, payload.get("permissions", ()))),
-        org_id=UUID(org_id) if org_id else None,
-        session_id=payload.get("sid"),
-        token_id=str(payload["jti"]),
-        issued_at=float(payload["iat"]),
-        expires_at=int(payload["exp"]),
+        subject=claimed.sub,
+        roles=claimed.roles,
+        permissions=claimed.permissions,
+        org_id=claimed.org_id,
+        session_id=claimed.sid,
+        token_id=claimed.jti,
+        issued_at=claimed.iat,
+        expires_at=claimed.exp,
         audience=audience,
-        scope=payload.get("scope"),
+        scope=claimed.scope,
     )
 
 

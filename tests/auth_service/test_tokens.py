@@ -14,69 +14,7 @@ import pytest
 from common.auth import AUDIENCE, TokenSigner, TokenVerifier
 from common.errors import InvalidToken
 
-_GONE = object()
-
-
-@pytest.fixture
-def key(auth):
-    """The key id and secret that sign access tokens."""
-    kid, _, secret = auth.service.settings.jwt_signing_keys[0].partition(":")
-    return kid, secret
-
-
-@pytest.fixture
-def forge(auth, account, key):
-    """`forge(claim=value)`: a token that is good but for the changes; also of `secret`, `kid` or `algorithm`."""
-    kid, secret = key
-    luz = account("clinician").login()
-    good = jwt.decode(luz.access_token, options={"verify_signature": False})
-
-    def make(secret=secret, kid=kid, algorithm="HS256", **changes):
-        claims = {name: value for name, value in (good | changes).items() if value is not _GONE}
-        return jwt.encode(claims, secret, algorithm, headers={"kid": kid} if kid else {})
-
-    return make
-
-
-def test_the_tool_that_forges_makes_good_tokens_too(auth, forge):
-    assert auth.call("GET", "/auth/me", forge()).status_code == 200
-
-
 NOW = int(time.time())
-FORGED = {
-    "no signature": {"algorithm": "none", "secret": ""},
-    "other algorithm": {"algorithm": "HS512"},
-    "other secret": {"secret": "x" * 43},
-    "unknown key": {"kid": "nobody"},
-    "no key": {"kid": None},
-    "path as key": {"kid": "../../dev/null"},
-    "other audience": {"aud": "elsewhere"},
-    "internal audience": {"aud": "heartguard-internal"},
-    "two audiences": {"aud": ["heartguard", "heartguard-internal"]},
-    "no audience": {"aud": _GONE},
-    "other issuer": {"iss": "mallory"},
-    "no issuer": {"iss": _GONE},
-    "other type": {"typ": "refresh"},
-    "service type": {"typ": "service", "sub": "service:gateway"},
-    "no type": {"typ": _GONE},
-    "expired": {"exp": NOW - 10},
-    "no expiry": {"exp": _GONE},
-    "expiry as text": {"exp": "never"},
-    "no subject": {"sub": _GONE},
-    "no id": {"jti": _GONE},
-    "no time": {"iat": _GONE},
-    "organisation that is none": {"org_id": "everything"},
-    "roles that are none": {"roles": 7},
-}
-
-
-@pytest.mark.filterwarnings("ignore::jwt.warnings.InsecureKeyLengthWarning")
-@pytest.mark.parametrize("change", FORGED.values(), ids=FORGED)
-def test_forged_tokens_open_nothing(auth, forge, change):
-    for method, path in (("GET", "/auth/me"), ("GET", "/auth/users"), ("POST", "/auth/logout-all")):
-        answer = auth.call(method, path, forge(**change))
-        assert answer.status_code == 401, path
-        assert answer.headers["WWW-Authenticate"].startswith("Bearer")
 
 
 def test_other_tokens_are_no_access_tokens(auth, account):

@@ -20,7 +20,7 @@ import redis
 from redis.backoff import ConstantBackoff
 from redis.retry import Retry
 
-from common.auth import AUDIENCE, TokenSigner
+from common.auth import ACCESS_SECONDS, AUDIENCE, TokenSigner
 from common.revocation import Revocations
 from gateway.config import GatewaySettings
 
@@ -68,7 +68,7 @@ class Bench:
         os.environ.update(self.environment())
         permissions = [f"{name}:read" for name in ("alert", "device", "inference", "patient", "timeseries", "user")]
         signer = TokenSigner(GatewaySettings.load("gateway"), AUDIENCE)
-        return signer.sign(PATIENT_ID, seconds=3600, org_id=None, roles=["clinician"], permissions=permissions)
+        return signer.sign(PATIENT_ID, seconds=ACCESS_SECONDS, roles=["clinician"], permissions=permissions)
 
     def prepare_redis(self) -> None:
         """Wait for Redis, and say what auth_service says in production: it knows of every revocation."""
