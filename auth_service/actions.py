@@ -11,9 +11,9 @@ from sqlalchemy.orm import Session
 
 from auth_service import queries
 from auth_service.credentials import cancel_resets
-from auth_service.errors import BeyondOwnPermissions, BuiltInRole
+from auth_service.errors import BeyondOwnPermissions, BuiltInRole, RoleOfDevices
 from auth_service.models import ACTIVE, Membership, Permission, Role, RolePermission, User, UserRole, UserSession
-from auth_service.roles import PATIENT, SUPERADMIN
+from auth_service.roles import DEVICE, PATIENT, SUPERADMIN
 from auth_service.sign_in import revoke_access, revoke_sessions
 from common.auth import Caller
 from common.errors import Conflict, Forbidden, InvalidToken, NotFound, ValidationFailed
@@ -34,9 +34,9 @@ def register_user(session: Session, caller: Caller, **values: Any) -> User:
 
 
 def create_user(session: Session, caller: Caller, roles: list[str], **values: Any) -> User:
-    """Make an account in the caller's organisation; raises ValidationFailed, BeyondOwnPermissions."""
+    """Make an account in the caller's organisation; raises ValidationFailed, BeyondOwnPermissions, RoleOfDevices."""
     granted = _get_roles(session, roles)
-    _require_authority(caller, granted)
+    _require_grantable(caller, granted)
     user = User(org_id=caller.org_id, held=granted, **values)
     session.add(user)
     record(session, caller, "user.created", user, {"roles": user.roles})
@@ -65,10 +65,10 @@ def set_status(session: Session, caller: Caller, user_id: UUID, status: str) -> 
 
 
 def grant_role(session: Session, caller: Caller, user_id: UUID, code: str) -> User:
-    """Give somebody else a role; raises NotFound, Forbidden, BeyondOwnPermissions."""
+    """Give somebody else a role; raises NotFound, Forbidden, BeyondOwnPermissions, RoleOfDevices."""
     role = queries.get_role(session, code, share=True)
     user = _get_subordinate(session, caller, user_id, itself=False)
-    _require_authority(caller, [role])
+    _require_grantable(caller, [role])
     if role not in user.held:
         user.held.append(role)
         revoke_access(session, user)
@@ -95,7 +95,7 @@ def join_organization(session: Session, caller: Caller, user_id: UUID, role: str
     """
     granted = queries.get_role(session, role, share=True)
     user = session.get(User, user_id, with_for_update=True)
-    if user is None or caller.org_id is None or granted.code == SUPERADMIN:
+    if user is None or caller.org_id is None or granted.code in (SUPERADMIN, DEVICE):
         raise NotFound
     homeless = user.org_id is None and SUPERADMIN not in user.roles  # who administers all belongs to none
     if homeless:
@@ -149,6 +149,13 @@ def _require_authority(caller: Caller, roles: Iterable[Role]) -> None:
             role.code == SUPERADMIN and not caller.is_superadmin
         ):
             raise BeyondOwnPermissions
+
+
+def _require_grantable(caller: Caller, roles: Iterable[Role]) -> None:
+    """Raise RoleOfDevices, BeyondOwnPermissions: a person with the role of devices would write all streams."""
+    if any(role.code == DEVICE for role in roles):
+        raise RoleOfDevices
+    _require_authority(caller, roles)
 
 
 def _get_roles(session: Session, codes: list[str]) -> list[Role]:

@@ -62,6 +62,14 @@ class BeyondOwnPermissions(ApiError):
     }
 
 
+class RoleOfDevices(ApiError):
+    status, id = 409, "HG-AUTH-014"
+    messages = {
+        "es": "El rol device es de los dispositivos. Empareje el dispositivo con un código; dé otro rol a la persona.",
+        "en": "The role device belongs to devices. Pair the device with a code; give a person another role.",
+    }
+
+
 class SecondFactorState(ApiError):
     status, id = 409, "HG-AUTH-010"
     messages = {

@@ -77,6 +77,11 @@ class Caller:
         return UUID(device_id) if kind == _DEVICE and not self.is_service else None
 
     @property
+    def writes_as_device(self) -> bool:
+        """True for a device, and for anybody else with its role: the streams of a device are all that it opens."""
+        return self.device_id is not None or _DEVICE in self.roles
+
+    @property
     def may_only_enrol(self) -> bool:
         """True for somebody who owes their organisation a second factor, and may do nothing else before."""
         return self.scope == ENROLMENT

@@ -67,7 +67,7 @@ def write_timeseries(
 
 def _writable(database: Database, client: InternalClient, caller: Caller, stream_id: UUID) -> list[StreamBinding]:
     """The places of a stream; to a device another one's stream is as absent as one that is not there."""
-    if caller.device_id is None:
+    if not caller.writes_as_device:
         return bindings_of(database, client, caller, stream_id)
     try:
         bindings = bindings_of(database, client, caller, stream_id)

@@ -72,6 +72,22 @@ def test_a_device_is_nobody(auth, sensor, account):
     assert luz.is_let_in
 
 
+def test_no_person_gets_the_role_of_devices(auth, admin, superadmin, account):
+    luz = account("clinician")
+    body = {"name": "Luz", "email": f"{uuid4().hex}@clinic.test", "password": "tres gatos en el tejado"}
+    for who in (admin, superadmin):
+        path = f"org_id={admin.org_id}"
+        asked = [
+            auth.call("POST", f"/auth/users?{path}", who, json=body | {"roles": ["clinician", "device"]}),
+            auth.call("PUT", f"/auth/users/{luz.id}/roles/device?{path}", who),
+        ]
+        assert [(item.status_code, item.json["error"]["id"]) for item in asked] == [(409, "HG-AUTH-014")] * 2
+    of_users = auth.service_token("user", admin.org_id)
+    joined = auth.call("PUT", f"/internal/users/{luz.id}/organization", of_users, json={"role": "device"})
+    assert joined.status_code == 404
+    assert luz.login().claims.roles == {"clinician"}
+
+
 def test_what_is_put_into_the_role_later_does_not_reach_devices(auth, sensor, superadmin):
     path = "/auth/roles/device/permissions/patient:read"
     try:

@@ -90,7 +90,7 @@ def token_of_device(influx, person, device_id):
 
 class TestWhoMayWrite:
     def test_a_device_writes_but_does_not_read(self, influx, clinician, ecg):
-        device = replace(clinician, roles=("device",), permissions=frozenset({"timeseries:write"}))
+        device = token_of_device(influx, clinician, ecg.device_id)
         assert write(influx, device, ecg, started_at=at(0), values=[1.0]).status_code == 200
         query = {"stream_id": ecg.id, "start": at(0), "stop": at(1)}
         for path in ("/timeseries/query", "/timeseries/plot"):
@@ -110,6 +110,14 @@ class TestWhoMayWrite:
         assert {(item.status_code, item.json["error"]["id"]) for item in refused} == {(404, "HG-NF-001")}
         assert samples(influx, clinician, other) == []
         assert len(samples(influx, clinician, own)) == 1
+
+    @pytest.mark.parametrize("roles", [("device",), ("clinician", "device")])
+    def test_a_person_with_the_role_of_devices_writes_no_stream(self, influx, clinician, ecg, roles):
+        person = replace(clinician, roles=roles, permissions=frozenset({"timeseries:write"}))
+        for path in ("/timeseries/write", "/write"):
+            body = {"stream_id": ecg.id, "started_at": at(0), "values": [1.0]}
+            assert influx.call("POST", path, person, json=body).status_code == 404
+        assert samples(influx, clinician, ecg) == []
 
     def test_a_device_writes_no_foreign_stream_before_it_is_known_here(self, influx, clinician, others):
         stream = Stream(str(clinician.org_id))
