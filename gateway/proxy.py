@@ -104,9 +104,9 @@ class Proxy:
 
     def __call__(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
         path = environ["PATH_INFO"]
-        if path in ("/health", "/ready") or path.startswith("/gateway/"):
+        if path in ("/health", "/ready"):  # asked by whoever runs the gateway, every few seconds
             return self._app(environ, self._with_cors(environ, start_response))
-        if path in self._pages:
+        if path in self._pages or path.startswith("/gateway/"):
             return self._show(environ, start_response)
         if path == "/metrics" and self._may_scrape(environ):
             return self._metrics(environ, start_response)
@@ -114,15 +114,22 @@ class Proxy:
 
     def _show(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
         """A page of the gateway's own: open to everybody, so limited by address."""
+        allowance: Headers = []
+        start_response = self._with_cors(environ, start_response)
         try:
-            self._limits.admit("read", self._address_of(environ), None)
+            self._limits.admit("read", self._address_of(environ), None, allowance)
         except ApiError as error:
             request_id = clean_request_id(environ.get("HTTP_X_REQUEST_ID"))
             answer = _render(error, environ, request_id)
-            headers = [*answer.headers, ("X-Request-ID", request_id), ("Content-Length", str(answer.length))]
+            headers = [*answer.headers, *allowance]
+            headers += [("X-Request-ID", request_id), ("Content-Length", str(answer.length))]
             start_response(f"{answer.status} {reasons[answer.status]}", headers)
             return [answer.body] if isinstance(answer.body, bytes) else answer.body
-        return self._app(environ, self._with_cors(environ, start_response))
+
+        def start(status: str, headers: Headers, *arguments: Any) -> Any:
+            return start_response(status, [*headers, *allowance], *arguments)
+
+        return self._app(environ, start)
 
     def _pass(self, environ: Environ, start_response: StartResponse, path: str) -> Iterable[bytes]:
         started = time.perf_counter()

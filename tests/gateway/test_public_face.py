@@ -19,8 +19,10 @@ from referencing.jsonschema import DRAFT202012
 
 from common import contracts, responses, serialization
 from common.config import SERVICE_PORTS
+from gateway.config import ADDRESS_LIMITS
+from gateway.pages import Pages
 from gateway.schemas import SuiteHealthOut
-from tests.gateway.stage import Gateway
+from tests.gateway.stage import USER, Gateway, bearer
 
 JSON, XML = serialization.JSON, serialization.XML
 
@@ -198,12 +200,31 @@ def test_nothing_else_is_served(gateway: Gateway, path, status):
 
 
 def test_pages_are_read_only_and_limited_by_address(new_gateway):
-    gateway = new_gateway(RATE_LIMITS_IP="read=5")
-    assert gateway.ask("POST", "/docs").status == 405
-    answers = [gateway.ask("GET", "/docs") for _ in range(8)]
-    assert [answer.status for answer in answers[:4]] == [200] * 4
-    assert answers[-1].status == 429
-    assert answers[-1].error_id == "HG-RATE-001"
+    gateway = new_gateway(RATE_LIMITS_IP="read=5", TRUSTED_PROXY_HOPS="1")
+    asset = next(iter(Pages(None).paths - {"/docs", "/status", "/openapi.json"}))
+    for number, page in enumerate(["/docs", "/status", "/openapi.json", "/gateway/health", asset]):
+        where = {"X-Forwarded-For": f"192.0.2.{number}"}
+        assert gateway.ask("POST", page, where).status == 405
+        answers = [gateway.ask("GET", page, where) for _ in range(7)]
+        assert 429 not in [answer.status for answer in answers[:4]], page
+        assert (answers[-1].status, answers[-1].error_id) == (429, "HG-RATE-001"), page
+        assert int(answers[-1].headers["Retry-After"]) >= 1
+        assert {answer.headers["RateLimit-Limit"] for answer in answers} == {"5"}, page
+        assert [answer.headers["RateLimit-Remaining"] for answer in answers[:4]] == ["3", "2", "1", "0"], page
+    assert gateway.ask("GET", "/health").status == 200, "whoever keeps the gateway running is never refused"
+
+
+def test_watching_starves_neither_samples_nor_an_acknowledgement(new_gateway):
+    everything = ",".join(f"{name}=3" for name in ADDRESS_LIMITS)
+    gateway = new_gateway(RATE_LIMITS_IP=everything, GATEWAY_ROUTES_FILE=str(contracts.ROUTES))
+    while gateway.ask("GET", "/status").status != 429:
+        pass
+    someone = bearer(permissions=["alert:ack", "alert:read", "timeseries:write"])
+    assert gateway.ask("GET", "/alerts", someone).status == 429
+    for path, limited in (("/timeseries/write", "ingest"), (f"/alerts/{USER}/ack", "ack"), ("/auth/login", "login")):
+        answers = [gateway.ask("POST", path, someone) for _ in range(4)]
+        assert 429 not in [answer.status for answer in answers[:3]], limited
+        assert answers[3].status == 429, limited
 
 
 # --- the suite's health ---
