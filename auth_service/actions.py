@@ -1,4 +1,4 @@
-"""Writes of the auth service that concern accounts and roles; sign_in.py has those that concern sessions."""
+"""Writes of the auth service that concern accounts and roles; sessions.py has those that concern sessions."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from auth_service.credentials import cancel_resets
 from auth_service.errors import BeyondOwnPermissions, BuiltInRole, RoleOfDevices
 from auth_service.models import ACTIVE, Membership, Permission, Role, RolePermission, User, UserRole, UserSession
 from auth_service.roles import DEVICE, PATIENT, SUPERADMIN
-from auth_service.sign_in import revoke_access, revoke_sessions
+from auth_service.sessions import revoke_access, revoke_sessions
 from common.auth import Caller
 from common.errors import Conflict, Forbidden, InvalidToken, NotFound, ValidationFailed
 from common.outbox import record
@@ -91,7 +91,7 @@ def join_organization(session: Session, caller: Caller, user_id: UUID, role: str
     """Give a user who agreed to it a role in the organisation of the calling service; raises NotFound.
 
     It becomes the account's own organisation where there was none. Somebody of another one is a guest, who comes in by
-    sign_in.switch_organization. A second time changes nothing.
+    sessions.switch_organization. A second time changes nothing.
     """
     granted = queries.get_role(session, role, share=True)
     user = session.get(User, user_id, with_for_update=True)

@@ -1,8 +1,7 @@
 """Endpoints of administrators: the organisation's accounts, and the roles of all."""
 
 from auth_service import actions, queries
-from auth_service.passwords import require_strong
-from auth_service.schemas import (
+from auth_service.administration_schemas import (
     CatalogueEntryOut,
     PermissionOut,
     RoleIn,
@@ -12,8 +11,9 @@ from auth_service.schemas import (
     UserChange,
     UserFilter,
     UserIn,
-    UserOut,
 )
+from auth_service.passwords import require_strong
+from auth_service.schemas import UserOut
 from common.api import Api, Tenancy, page_of
 from common.pagination import PageFilter
 from common.permissions import AUTHENTICATED

@@ -17,7 +17,7 @@ from auth_service.config import Settings
 from auth_service.models import ACTIVE, Role, User, UserRole, UserSession
 from auth_service.passwords import PasswordHasher
 from auth_service.roles import SUPERADMIN
-from auth_service.sign_in import revoke_access, revoke_sessions
+from auth_service.sessions import revoke_access, revoke_sessions
 from auth_service.vault import Vault
 from common.auth import service_caller
 from common.database import ALL_ORGANIZATIONS, Database

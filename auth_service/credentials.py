@@ -16,7 +16,8 @@ from auth_service.errors import InvalidResetToken
 from auth_service.events import AccountMailQueued
 from auth_service.models import ACTIVE, PASSWORD_CHANGED, PASSWORD_RESET, AccountMail, User, UserSession
 from auth_service.passwords import PasswordHasher, require_strong
-from auth_service.sign_in import revoke_access, revoke_sessions, with_password
+from auth_service.sessions import revoke_access, revoke_sessions
+from auth_service.sign_in import with_password
 from auth_service.vault import Vault
 from common.auth import Caller
 from common.database import ALL_ORGANIZATIONS, Database

@@ -19,7 +19,7 @@ from auth_service import throttle
 from auth_service.errors import InvalidPairingCode
 from auth_service.models import DevicePairing, UserSession
 from auth_service.second_factor import ALPHABET
-from auth_service.sign_in import device_access_token, open_family, revoke_sessions
+from auth_service.sessions import device_access_token, open_family, revoke_sessions
 from auth_service.vault import Vault
 from common.auth import ACCESS_SECONDS, Caller, TokenSigner, device_subject
 from common.database import ALL_ORGANIZATIONS, Database

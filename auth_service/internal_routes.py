@@ -1,7 +1,7 @@
 """Endpoints for the other services and the gateway."""
 
 from auth_service import actions, credentials, devices, queries
-from auth_service.schemas import (
+from auth_service.internal_schemas import (
     ContactsIn,
     ContactsOut,
     DevicePairingIn,
@@ -10,8 +10,8 @@ from auth_service.schemas import (
     LetterOut,
     RevocationOut,
     RevocationQuery,
-    UserOut,
 )
+from auth_service.schemas import UserOut
 from common.api import Api, Tenancy
 from common.permissions import INTERNAL
 

@@ -2,6 +2,9 @@
 
 from common.permissions import Permission as P
 
+ROLE_CODE = r"^[a-z][a-z0-9_]{1,39}\Z"
+"""How the code of a role looks."""
+
 SUPERADMIN, PATIENT, DEVICE = "superadmin", "patient", "device"
 
 DEVICE_PERMISSIONS = frozenset({P.TIMESERIES_WRITE})

@@ -4,7 +4,7 @@ Each works on the caller's own rows, whatever the organisation: hence Tenancy.AL
 their transactions themselves, because hashing takes longer than a row may stay locked.
 """
 
-from auth_service import actions, credentials, devices, queries, second_factor, sign_in
+from auth_service import actions, credentials, devices, queries, second_factor, sessions, sign_in
 from auth_service.passwords import require_strong
 from auth_service.schemas import (
     CodeIn,
@@ -62,7 +62,7 @@ def log_in(database, caller, hasher, vault, signer, body):
 )
 def refresh(database, caller, signer, body):
     """Exchange a refresh token for new tokens."""
-    return sign_in.renew(database, caller, signer, **body)
+    return sessions.renew(database, caller, signer, **body)
 
 
 @api.post(
@@ -89,7 +89,7 @@ def pair_device(database, caller, vault, signer, body):
 )
 def switch_organization(session, caller, signer, body):
     """Leave this session for one in another of the caller's organisations."""
-    return sign_in.switch_organization(session, caller, signer, body["organization_id"])
+    return sessions.switch_organization(session, caller, signer, body["organization_id"])
 
 
 @api.post("/auth/logout", permission=AUTHENTICATED, tenancy=Tenancy.ALL, enrolment=True)

@@ -1,13 +1,9 @@
-"""Wire shapes of the auth service."""
+"""Wire shapes of what everybody does with their own account and sessions."""
 
 from auth_service.models import LANGUAGES, PLATFORMS, USER_STATUSES
 from auth_service.passwords import MAX_LENGTH, MIN_LENGTH
 from common import fields
 from common.auth import ENROLMENT
-from common.pagination import PageFilter
-from common.permissions import Permission
-
-_ROLE_CODE = r"^[a-z][a-z0-9_]{1,39}\Z"
 
 
 def _new_password() -> fields.Text:
@@ -30,26 +26,6 @@ class RegistrationIn(fields.Schema):
     language = fields.Choice(LANGUAGES, load_default="es")
 
 
-class UserIn(RegistrationIn):
-    """An account to make in the organisation."""
-
-    roles = fields.ListOf(fields.Text(pattern=_ROLE_CODE, max_length=40), max_items=8, min_items=1, required=True)
-
-
-class UserChange(fields.Schema):
-    """What to change of an account; absent fields stay."""
-
-    name = fields.Text(max_length=100)
-    email = fields.Email()
-    language = fields.Choice(LANGUAGES)
-
-
-class StatusIn(fields.Schema):
-    """The status to give to an account."""
-
-    status = fields.Choice(USER_STATUSES, required=True)
-
-
 class UserOut(fields.Schema):
     """An account."""
 
@@ -69,14 +45,6 @@ class MeOut(UserOut):
     """The caller's own account, in the organisation of the session and with what it allows there."""
 
     permissions = fields.ListOf(fields.Text())
-
-
-class UserFilter(PageFilter):
-    """Search by part of the name or address, by role, or by status."""
-
-    q = fields.Text(max_length=120, load_default=None)
-    role = fields.Text(max_length=40, load_default=None)
-    status = fields.Choice(USER_STATUSES, load_default=None)
 
 
 # --- sessions --------------------------------------------------------------------------------------------------------
@@ -203,111 +171,3 @@ class RecoveryCodesOut(fields.Schema):
     """Codes that stand in for the second factor once each; shown this one time."""
 
     recovery_codes = fields.ListOf(fields.Text())
-
-
-# --- roles and catalogues --------------------------------------------------------------------------------------------
-
-
-class RoleIn(fields.Schema):
-    """A role to make."""
-
-    code = fields.Text(pattern=_ROLE_CODE, max_length=40, required=True)
-    name = fields.Text(max_length=100, required=True)
-    permissions = fields.ListOf(fields.Choice(Permission), max_items=100, load_default=list)
-
-
-class RoleName(fields.Schema):
-    """What to call a role."""
-
-    name = fields.Text(max_length=100, required=True)
-
-
-class RoleOut(fields.Schema):
-    """A role."""
-
-    id = fields.Uuid()
-    code = fields.Text()
-    name = fields.Text()
-    built_in = fields.Boolean()
-    permissions = fields.ListOf(fields.Text())
-
-
-class PermissionOut(fields.Schema):
-    """A permission."""
-
-    code = fields.Text()
-
-
-class CatalogueEntryOut(fields.Schema):
-    """An entry of a catalogue."""
-
-    code = fields.Text()
-    label_es = fields.Text()
-    label_en = fields.Text()
-
-
-# --- for other services ----------------------------------------------------------------------------------------------
-
-
-class RevocationQuery(fields.Schema):
-    """What an access token says of itself. `issued_at` in unix seconds."""
-
-    session_id = fields.Text(max_length=60, min_length=0, load_default="")
-    subject = fields.Text(max_length=60, required=True)
-    issued_at = fields.Number(0, required=True)
-
-
-class RevocationOut(fields.Schema):
-    """Whether a token counts no more."""
-
-    revoked = fields.Boolean()
-
-
-class JoinIn(fields.Schema):
-    """The role to have in the organisation."""
-
-    role = fields.Text(pattern=_ROLE_CODE, max_length=40, required=True)
-
-
-class DevicePairingIn(fields.Schema):
-    """The device to issue a code for."""
-
-    device_id = fields.Uuid(required=True)
-
-
-class DevicePairingOut(fields.Schema):
-    """A code for a device; it is shown this once."""
-
-    code = fields.Text()
-    expires_at = fields.DateTime()
-
-
-class ContactsIn(fields.Schema):
-    """The users to find."""
-
-    user_ids = fields.ListOf(fields.Uuid(), max_items=1000, required=True)
-
-
-class ContactOut(fields.Schema):
-    """Where and in which language to write to a user."""
-
-    user_id = fields.Uuid(attribute="id")
-    email = fields.Email()
-    language = fields.Choice(LANGUAGES)
-
-
-class ContactsOut(fields.Schema):
-    """Those of the users asked for who are active in the organisation."""
-
-    contacts = fields.ListOf(fields.Nested(ContactOut))
-
-
-class LetterOut(fields.Schema):
-    """A letter to send. `token` belongs into the link of a `password_reset`."""
-
-    kind = fields.Text()
-    email = fields.Email()
-    name = fields.Text()
-    language = fields.Choice(LANGUAGES)
-    token = fields.Text(allow_none=True)
-    expires_at = fields.DateTime()

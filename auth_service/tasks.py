@@ -5,7 +5,7 @@ from __future__ import annotations
 from sqlalchemy import select, text, update
 
 from auth_service.models import Revocation
-from auth_service.sign_in import MIRROR, REPLAY_WINDOW
+from auth_service.sessions import MIRROR, REPLAY_WINDOW
 from auth_service.throttle import WINDOW
 from common.auth import ACCESS_SECONDS
 from common.cache import RedisError

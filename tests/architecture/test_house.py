@@ -14,23 +14,17 @@ from common.config import ROOT, SERVICES, package_of
 PACKAGES = [package_of(name) for name in SERVICES]
 BUILT = [name for name in PACKAGES if (ROOT / name / "app.py").exists()]
 REQUIRED = {"__init__.py", "app.py", "config.py", "routes.py", "requirements.txt"}
-SKELETON = REQUIRED | {
-    "schemas.py",
-    "actions.py",
-    "queries.py",
-    "models.py",
-    "events.py",
-    "errors.py",
-    "consumers.py",
-    "tasks.py",
-    "resources.py",
-}
 
 
 def sources(*folders: str) -> Iterator[tuple[Path, ast.Module]]:
     for folder in folders:
         for path in sorted((ROOT / folder).rglob("*.py")):
             yield path.relative_to(ROOT), ast.parse(path.read_text())
+
+
+def kind_of(module: str) -> str:
+    """`administration_routes` are routes."""
+    return module.rpartition("_")[2]
 
 
 def imports_of(tree: ast.Module) -> Iterator[str]:
@@ -86,7 +80,7 @@ def test_inside_a_service_calls_go_one_way(package):
         for name in imports_of(tree):
             parts = name.split(".")
             if parts[0] == package and len(parts) > 1:
-                assert parts[1] not in forbidden.get(path.stem, set()), f"{path} imports {name}"
+                assert kind_of(parts[1]) not in forbidden.get(kind_of(path.stem), set()), f"{path} imports {name}"
 
 
 def test_commit_stands_in_one_place():
@@ -121,7 +115,7 @@ def test_files_keep_their_budgets(package):
     budgets = {"routes": 400, "schemas": 320, "actions": 450, "queries": 320, "models": 400, "events": 130, "app": 30}
     for path in (ROOT / package).glob("*.py"):
         lines = len(path.read_text().splitlines())
-        assert lines <= budgets.get(path.stem, 450), f"{path.name} has {lines} lines: split it by duty"
+        assert lines <= budgets.get(kind_of(path.stem), 450), f"{path.name} has {lines} lines: split it by duty"
 
 
 def test_requirements_obey_the_constraints():
