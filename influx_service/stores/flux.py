@@ -1,4 +1,7 @@
-"""The Flux that the InfluxDB engine asks with: values go as parameters, only checked keys are part of the text."""
+"""The Flux that the InfluxDB engine asks with: values go as parameters, only checked keys are part of the text.
+
+A parameter is a variable of the script: one named as a function that the script calls would hide it.
+"""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -7,6 +10,12 @@ from typing import Any
 from .points import InvalidData
 
 RATE_FIELD = "sample_rate_mhz"  # stands beside each sample's value, so that one point says how it was taken
+
+# The instant as a number; the three times beside it would be parsed for nothing.
+TIMED = [
+    "map(fn: (r) => ({r with _at: int(v: r._time)}))",
+    'drop(columns: ["_start", "_stop", "_time"])',
+]
 
 _KEY = re.compile(r"[^\W\d][\w.-]*")
 _NUMBERS = 'types.isType(v: r._value, type: "float") or types.isType(v: r._value, type: "int")'
@@ -24,7 +33,7 @@ def series_query(
     numeric: bool = False,
     **parameters: Any,
 ) -> tuple[str, dict[str, Any]]:
-    """Return a query for series with these tags and its parameters; each record has its time (ns) as `at`."""
+    """Return a query for series with these tags and its parameters; each record has its time (ns) as `_at`."""
     values = {"bucket": bucket, "measurement": measurement, "start": start, "stop": stop, **parameters}
     conditions = ["r._measurement == measurement"]
     for number, (key, value) in enumerate(tags.items()):
@@ -44,7 +53,7 @@ def series_query(
     if numeric:
         lines.append(f"filter(fn: (r) => {_NUMBERS})")
     lines += [then] if then else []
-    lines.append("map(fn: (r) => ({r with at: int(v: r._time)}))")
+    lines += TIMED
     return 'import "types"\n' + "\n  |> ".join(lines), values
 
 

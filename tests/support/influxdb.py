@@ -29,6 +29,15 @@ FOLDS = {
     "last": lambda values: values[-1],
 }
 Key = tuple[str, tuple[tuple[str, str], ...], str]
+# What a query may call: a variable of the same name would hide it, which is a type error.
+FUNCTIONS = {"from", "range", "filter", "limit", "last", "map", "drop", "count", "aggregateWindow"}
+FUNCTIONS |= {*FOLDS, "time", "int", "duration", "types"}
+HOUR, DAY = 3600, 86_400
+SYSTEM = [
+    {"id": f"{number:016x}", "name": name, "retentionRules": []}
+    for number, name in ((10, "_tasks"), (11, "_monitoring"))
+]
+TIMED = ["map(fn: (r) => ({r with _at: int(v: r._time)}))", 'drop(columns: ["_start", "_stop", "_time"])']
 FLOAT = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
 
 
@@ -40,8 +49,19 @@ class Refused(Exception):
         self.status, self.code, self.message = status, code, message
 
 
+class Broken(Exception):
+    """A query that failed after its answer had begun."""
+
+
 def invalid(message: str) -> Refused:
     return Refused(400, "invalid", message)
+
+
+def shard_seconds(retention: int) -> int:
+    """How much time the server puts into one shard when it is not told."""
+    if retention == 0 or retention >= 180 * DAY:
+        return 7 * DAY
+    return DAY if retention >= 2 * DAY else HOUR
 
 
 def split(text: str, separator: str, quoted: bool = False) -> list[str]:
@@ -124,22 +144,30 @@ class InfluxServer:
         self.series: dict[str, dict[Key, dict[int, Any]]] = {}
         self.made = 0
         self.failure: Response | None = None
+        self.asked: list[tuple[str, str, str, str]] = []  # method, path, encoding sent, encodings taken
         self.url = ""
 
     @Request.application
     def __call__(self, request: Request) -> Response:
         try:
             if request.path == "/ping":
-                return Response(status=204 if self.failure is None else 503)
+                return Response(status=204 if self.failure is None else 503, headers={"X-Influxdb-Version": "v2.7.0"})
             if request.headers.get("Authorization") != f"Token {TOKEN}":
                 raise Refused(401, "unauthorized", "unauthorized access")
             if self.failure is not None:
                 return self.failure
+            headers = request.headers
+            encodings = headers.get("Content-Encoding", ""), headers.get("Accept-Encoding", "")
+            self.asked.append((request.method, request.path, *encodings))
             body = request.get_data()
             if request.headers.get("Content-Encoding") == "gzip":
                 body = gzip.decompress(body)
             with self.lock:
-                return self.answer(request, body)
+                answer = self.answer(request, body)
+            if "gzip" in request.headers.get("Accept-Encoding", "") and answer.status_code == 200:
+                answer.set_data(gzip.compress(answer.get_data(), 1))
+                answer.headers["Content-Encoding"] = "gzip"
+            return answer
         except Refused as error:
             return self.json({"code": error.code, "message": error.message}, error.status)
         except HTTPException as error:
@@ -157,22 +185,20 @@ class InfluxServer:
                 return self.json({"orgs": [{"id": ORG_ID, "name": ORG}] if args.get("org") in (None, ORG) else []})
             case "GET", "buckets":
                 self.check_org(args)
-                listed = sorted(self.buckets.values(), key=lambda bucket: bucket["id"])
-                if "after" in args:
-                    listed = [bucket for bucket in listed if bucket["id"] > args["after"]]
+                if "name" in args:
+                    found = self.buckets[self.named(args["name"])]
+                    return self.json({"links": {"self": request.full_path}, "buckets": [found]})
                 offset, limit = int(args.get("offset", 0)), int(args.get("limit", 20))
                 if not 1 <= limit <= 100:
                     raise invalid("limit must be between 1 and 100")
-                page = [bucket for bucket in listed if args.get("name") in (None, bucket["name"])][
-                    offset : offset + limit
-                ]
+                page = sorted(self.buckets.values(), key=lambda bucket: bucket["name"])[offset : offset + limit]
                 links = {"self": request.full_path} | ({"next": request.full_path} if len(page) == limit else {})
-                return self.json({"links": links, "buckets": page})
+                return self.json({"links": links, "buckets": page + SYSTEM})
             case "POST", "buckets":
                 bucket = json.loads(body)
                 if bucket.get("orgID") != ORG_ID or not bucket.get("name") or bucket["name"].startswith("_"):
                     raise invalid("bucket name is invalid")
-                self.check_rules(bucket)
+                bucket["retentionRules"] = self.ruled(bucket["retentionRules"], HOUR)
                 if any(known["name"] == bucket["name"] for known in self.buckets.values()):
                     raise Refused(422, "conflict", "bucket with that name already exists")
                 self.made += 1
@@ -182,9 +208,14 @@ class InfluxServer:
                 return self.json(bucket, 201)
             case "PATCH", _ if identity in self.buckets:
                 change = json.loads(body)
-                self.check_rules(change)
-                self.buckets[identity]["retentionRules"] = change["retentionRules"]
-                return self.json(self.buckets[identity])
+                bucket = self.buckets[identity]
+                if change.get("name", bucket["name"]) != bucket["name"]:
+                    if any(known["name"] == change["name"] for known in self.buckets.values()):
+                        raise Refused(422, "conflict", "bucket name is not unique")
+                    bucket["name"] = change["name"]
+                shard = bucket["retentionRules"][0]["shardGroupDurationSeconds"]
+                bucket["retentionRules"] = self.ruled(change["retentionRules"], shard)
+                return self.json(bucket)
             case "DELETE", _ if identity in self.buckets:
                 del self.buckets[identity], self.series[identity]
                 return Response(status=204)
@@ -198,17 +229,33 @@ class InfluxServer:
                 return self.delete(self.named(args.get("bucket")), json.loads(body))
             case "POST", "query":
                 self.check_org(args)
-                return Response(self.query(json.loads(body)), content_type="text/csv; charset=utf-8")
+                query = json.loads(body)
+                if "params" in query:
+                    raise invalid("params are of InfluxDB Cloud")
+                try:
+                    return Response(self.query(query), content_type="text/csv; charset=utf-8")
+                except Broken as error:
+                    annotations = "#datatype,string,string\r\n#group,true,true\r\n#default,,\r\n"
+                    table = f"{annotations},error,reference\r\n,{error},\r\n"
+                    return Response(table, content_type="text/csv; charset=utf-8")
         raise Refused(404, "not found", "path not found")
 
     def check_org(self, args: Any) -> None:
         if args.get("org", ORG) != ORG:
             raise Refused(404, "not found", "organization not found")
 
-    def check_rules(self, bucket: dict[str, Any]) -> None:
-        for rule in bucket["retentionRules"]:
-            if rule["type"] != "expire" or 0 < rule["everySeconds"] < 3600:
-                raise Refused(422, "unprocessable entity", "expiration seconds must be at least one hour")
+    def ruled(self, rules: list[dict[str, Any]], shard: int) -> list[dict[str, Any]]:
+        """The rules as the server keeps them; a retention below the time of a shard is refused."""
+        if len(rules) > 1 or any(rule["type"] != "expire" or rule["everySeconds"] < 0 for rule in rules):
+            raise Refused(422, "unprocessable entity", "expiration seconds cannot be negative")
+        every = rules[0]["everySeconds"] if rules else 0
+        asked = rules[0].get("shardGroupDurationSeconds", shard) if rules else shard
+        if 0 < every < HOUR:
+            raise Refused(422, "unprocessable entity", "expiration seconds must be at least one hour")
+        if 0 < every < asked:
+            message = "shard-group duration must also be updated to be smaller than new retention duration"
+            raise Refused(422, "unprocessable entity", message)
+        return [{"type": "expire", "everySeconds": every, "shardGroupDurationSeconds": asked}]
 
     def named(self, name: str | None) -> str:
         for identity, bucket in self.buckets.items():
@@ -222,6 +269,8 @@ class InfluxServer:
             raise invalid("no data")
         series, conflicts = self.series[bucket], 0
         for measurement, tags, fields, time in lines:
+            if "time" in {*fields, *(key for key, _ in tags)}:
+                raise Refused(422, "unprocessable entity", 'input field "time" is invalid dropped=1')
             known = {key[2]: type(next(iter(cells.values()))) for key, cells in series.items() if key[0] == measurement}
             if any(known.get(name, type(value)) is not type(value) for name, value in fields.items()):
                 conflicts += 1
@@ -254,14 +303,17 @@ class InfluxServer:
             value = assignment["init"]["value"]
             kind = assignment["init"]["type"]
             scope[assignment["id"]["name"]] = int(value) if kind == "IntegerLiteral" else value
+        if hidden := FUNCTIONS & scope.keys():
+            raise invalid(f"type error: expected a function but found {min(hidden)}")
         source, *stages = body["query"].removeprefix('import "types"\n').split("\n  |> ")
-        if source != "from(bucket: bucket)" or stages[-1] != "map(fn: (r) => ({r with at: int(v: r._time)}))":
+        timed = stages[-2:] == TIMED
+        if source != "from(bucket: bucket)":
             raise invalid("compilation failed")
         tables: list[tuple[Key, list[tuple[int, Any]]]] = [
             (key, sorted(cells.items())) for key, cells in sorted(self.series[self.named(scope["bucket"])].items())
         ]
         start = scope["start"]
-        for stage in stages[:-1]:
+        for stage in stages[:-2] if timed else stages:
             if stage == "range(start: time(v: start), stop: time(v: stop))":
                 if scope["start"] >= scope["stop"]:
                     raise invalid("cannot query an empty range")
@@ -269,8 +321,8 @@ class InfluxServer:
                 tables = [table for table in tables if table[1]]
             elif match := re.fullmatch(r"filter\(fn: \(r\) => (.*)\)", stage):
                 tables = [table for table in tables if any(self.holds(c, table, scope) for c in match[1].split(" or "))]
-            elif stage == "limit(n: limit)":
-                tables = [(key, cells[: scope["limit"]]) for key, cells in tables]
+            elif stage == "limit(n: most)":
+                tables = [(key, cells[: scope["most"]]) for key, cells in tables]
             elif stage == "last()":
                 tables = [(key, cells[-1:]) for key, cells in tables]
             elif match := re.fullmatch(
@@ -284,7 +336,7 @@ class InfluxServer:
                 ]
             else:
                 raise invalid(f"compilation failed: {stage}")
-        return self.csv(tables)
+        return self.csv(tables, timed)
 
     @staticmethod
     def holds(condition: str, table: tuple[Key, list[tuple[int, Any]]], scope: dict[str, Any]) -> bool:
@@ -302,28 +354,30 @@ class InfluxServer:
     @staticmethod
     def windows(cells: list[tuple[int, Any]], name: str, start: int, every: int | None) -> list[tuple[int, Any]]:
         if name == "mean" and not isinstance(cells[0][1], (int, float)):
-            raise invalid("unsupported input type for mean aggregate")
+            raise Broken("unsupported input type for mean aggregate: string")
         found: dict[int, list[Any]] = {}
         for time, value in cells:
             found.setdefault(start if every is None else max(start, time // every * every), []).append(value)
         return [(time, FOLDS[name](values)) for time, values in found.items()]
 
     @staticmethod
-    def csv(tables: list[tuple[Key, list[tuple[int, Any]]]]) -> str:
+    def csv(tables: list[tuple[Key, list[tuple[int, Any]]]], timed: bool) -> str:
         out = io.StringIO()
         writer = csv.writer(out, lineterminator="\r\n")
         for number, ((measurement, tags, field), cells) in enumerate(tables):
             keys = ["_field", "_measurement", *(key for key, _ in tags)]
             kind = TYPES[type(cells[0][1])]
-            columns = ["result", "table", "_time", "_value", *keys, "at"]
-            types = ["string", "long", "dateTime:RFC3339", kind, *("string" for _ in keys), "long"]
+            columns = ["result", "table", "_value", *keys, "_at" if timed else "_time"]
+            types = ["string", "long", kind, *("string" for _ in keys), "long" if timed else "dateTime:RFC3339"]
             writer.writerow(["#datatype", *types])
             writer.writerow(["#group", *("true" if column in keys else "false" for column in columns)])
             writer.writerow(["#default", "_result", *("" for _ in columns[1:])])
             writer.writerow(["", *columns])
             for time, value in cells:
                 shown = str(value).lower() if isinstance(value, bool) else value
-                writer.writerow(["", "", number, rfc3339(time), shown, field, measurement, *dict(tags).values(), time])
+                writer.writerow(
+                    ["", "", number, shown, field, measurement, *dict(tags).values(), time if timed else rfc3339(time)]
+                )
             out.write("\r\n")
         return out.getvalue()
 

@@ -49,7 +49,7 @@ def segments_of(store, start=0, stop=MAX_TIME, tags=TAGS, org=ORG):
 
 class TestPoints:
     def test_come_back_with_type_time_and_tags(self, store):
-        fields = {"value": 36.6, "count": -(2**63), "ok": True, "note": "áñ 心"}
+        fields = {"value": 36.6, "count": -(2**63), "ok": True, "note": "áñ 心", "empty": ""}
         store.write(ORG, "signals", [point(T0 + 123_456_789, **fields)])
         (row,) = rows_of(store)
         assert row.time == T0 + 123_456_789
