@@ -11,7 +11,7 @@ from alert_service.events import Channel
 from common.events import Event
 from common.messaging import consumer
 
-Status = Literal["QUEUED", "SENT", "DELIVERED", "READ", "FAILED"]
+Status = Literal["QUEUED", "SENT", "DELIVERED", "READ", "FAILED", "CANCELLED"]
 
 
 class AlertCandidate(Event, frozen=True, kw_only=True):

@@ -9,7 +9,7 @@ from uuid import UUID
 from common.events import Event
 
 Channel = Literal["SMS", "EMAIL", "PUSH", "WEBHOOK", "LOG"]
-Status = Literal["QUEUED", "SENT", "DELIVERED", "READ", "FAILED"]
+Status = Literal["QUEUED", "SENT", "DELIVERED", "READ", "FAILED", "CANCELLED"]
 
 
 class DeliveryUpdate(Event, frozen=True, kw_only=True):

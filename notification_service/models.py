@@ -12,12 +12,14 @@ from sqlalchemy.orm import Mapped, mapped_column, relationship
 from common.database import Entity, service_base
 from notification_service.errors import NobodyToReach, NothingToRetry
 
-STATUSES = ("QUEUED", "SENT", "DELIVERED", "READ", "FAILED")
+STATUSES = ("QUEUED", "SENT", "DELIVERED", "READ", "FAILED", "CANCELLED")
 CHANNELS = ("SMS", "EMAIL", "PUSH", "WEBHOOK", "LOG")
 PLATFORMS = ("android", "ios", "web")
 # Seconds to wait after the first, second ... failed attempt; one more failure is the last.
 BACKOFF_S = (1, 5, 30, 120, 300)
 NOBODY, OPERATORS, FALLBACK = "nobody", "operators", "fallback"
+QUIET_HOURS = "quiet_hours"
+"""The reason of a delivery that waits for the end of somebody's quiet hours."""
 AUTHORS = ("auth", "organization")
 """The services that know what a letter about an account says."""
 
@@ -147,6 +149,10 @@ class AlertDelivery(_Attempts, Entity, Base):
         """The channel took it; the address is kept no longer than it is needed."""
         super().succeed(now)
         self.address = None
+
+    def cancel(self) -> None:
+        """Nobody needs it any more."""
+        self.status, self.address = "CANCELLED", None
 
     def requeue(self, now: datetime) -> None:
         """Begin again after a failure; raises NothingToRetry, NobodyToReach."""

@@ -1,40 +1,39 @@
-"""Whom to tell: asks the patient and auth services, outside any transaction, and writes one delivery per recipient."""
+"""Whom to tell: asks the directory, outside any transaction, and writes one delivery per recipient."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Any
-from uuid import UUID
 
 import structlog
-from sqlalchemy import func, select
+from sqlalchemy import func, select, text
+from sqlalchemy.orm import Session
 
 from common.auth import Caller, service_caller
 from common.database import ALL_ORGANIZATIONS, Database, notify
-from common.errors import NotFound, Unavailable, UpstreamTimeout
+from common.errors import Unavailable, UpstreamTimeout
 from common.http import InternalClient
 from notification_service.actions import SEND, write_change
 from notification_service.config import Settings
-from notification_service.models import FALLBACK, NOBODY, OPERATORS, AlertDelivery, NotificationRequest
+from notification_service.directory import Directory, Recipient
+from notification_service.models import (
+    FALLBACK,
+    NOBODY,
+    OPERATORS,
+    QUIET_HOURS,
+    AlertDelivery,
+    NotificationRequest,
+)
 
 log = structlog.get_logger()
 
 BATCH = 20
 LEASE = timedelta(seconds=30)
-CONTACTS_AT_ONCE = 500
 SENDABLE = ("EMAIL", "LOG")
-LANGUAGES = ("es", "en")
+URGENT = ("high", "critical")
 
-
-@dataclass(frozen=True)
-class Recipient:
-    """Somebody to tell; `name` is a user's id, or operators, fallback, nobody."""
-
-    name: str
-    user_id: UUID | None = None
-    address: str | None = None
-    language: str = "es"
+# Requests of one alert wait for each other, so that none misses the delivery another is just making.
+_ONE_AT_A_TIME = text("SELECT pg_advisory_xact_lock(hashtextextended(:key, 0))")
 
 
 @dataclass(frozen=True)
@@ -48,12 +47,12 @@ class Audience:
 def resolve_batch(database: Database, client: InternalClient, settings: Settings) -> int:
     """Find the recipients of some waiting requests; returns how many were looked at."""
     claimed = _claim(database)
-    found: dict[tuple[UUID, UUID], list[Recipient]] = {}
+    directory = Directory(client)
     for request in claimed:
         caller = service_caller(database.service, request.org_id, request.request_id, request.traceparent)
         with structlog.contextvars.bound_contextvars(request_id=request.request_id):
             try:
-                audience = _audience(client, settings, caller, request, found)
+                audience = _audience(directory, settings, caller, request)
             except (Unavailable, UpstreamTimeout) as error:
                 if _postpone(database, request, error):
                     continue
@@ -72,45 +71,23 @@ def _claim(database: Database) -> list[NotificationRequest]:
     return claimed
 
 
-def _audience(
-    client: InternalClient,
-    settings: Settings,
-    caller: Caller,
-    request: NotificationRequest,
-    found: dict[tuple[UUID, UUID], list[Recipient]],
-) -> Audience:
-    """Raises Unavailable, UpstreamTimeout. `found` remembers answers within one batch."""
+def _audience(directory: Directory, settings: Settings, caller: Caller, request: NotificationRequest) -> Audience:
+    """Raises Unavailable, UpstreamTimeout."""
     if request.channel not in SENDABLE:
         return Audience((), "channel_unavailable")
     if request.channel == "LOG":
         return Audience((Recipient(OPERATORS),))
-    key = (request.org_id, request.patient_id)
-    if key not in found:
-        found[key] = _contacts(client, caller, request.patient_id)
-    return Audience(tuple(found[key])) if found[key] else _without_recipients(settings, "no_recipient")
+    people = directory.find_people(caller, request.patient_id, request.level)
+    chosen = tuple(person for person in people if _uses(person, request.channel, request.level))
+    if chosen:
+        return Audience(chosen)
+    return _without_recipients(settings, "channel_not_chosen" if people else "no_recipient")
 
 
-def _contacts(client: InternalClient, caller: Caller, patient_id: UUID) -> list[Recipient]:
-    try:
-        user_ids = client.get(caller, "patient", f"/patients/{patient_id}/recipients")["user_ids"]
-    except NotFound:
-        return []
-    found: list[Recipient] = []
-    for start in range(0, len(user_ids), CONTACTS_AT_ONCE):
-        body = {"user_ids": user_ids[start : start + CONTACTS_AT_ONCE]}
-        contacts = client.post(caller, "auth", "/internal/contacts", body)["contacts"]
-        found += [_recipient(contact) for contact in contacts if contact.get("email")]
-    return found
-
-
-def _recipient(contact: dict[str, Any]) -> Recipient:
-    language = contact.get("language")
-    return Recipient(
-        name=contact["user_id"],
-        user_id=UUID(contact["user_id"]),
-        address=contact["email"],
-        language=language if language in LANGUAGES else LANGUAGES[0],
-    )
+def _uses(person: Recipient, channel: str, level: str) -> bool:
+    """Whether to tell a person through a channel; an urgent alarm uses any when those they chose reach nobody yet."""
+    usable = [chosen for chosen in person.channels or SENDABLE if chosen in SENDABLE]
+    return channel in usable or (not usable and level in URGENT)
 
 
 def _without_recipients(settings: Settings, reason: str) -> Audience:
@@ -133,7 +110,10 @@ def _write_deliveries(database: Database, caller: Caller, request: NotificationR
         if current.resolve_at is None:
             return  # our lease had ended, and another worker was faster
         current.resolve_at = None
+        session.execute(_ONE_AT_A_TIME, {"key": str(current.alert_id)})
         for recipient in audience.recipients or (Recipient(NOBODY),):
+            _supersede(session, caller, current, recipient)
+            reason = audience.reason if recipient.wait_until is None else QUIET_HOURS
             delivery = AlertDelivery(
                 org_id=current.org_id,
                 notification_id=current.id,
@@ -144,10 +124,25 @@ def _write_deliveries(database: Database, caller: Caller, request: NotificationR
                 address=recipient.address,
                 language=recipient.language,
                 status="QUEUED" if audience.recipients else "FAILED",
-                reason=audience.reason,
+                reason=reason,
                 failures=0,
-                next_attempt_at=datetime.now(UTC),
+                next_attempt_at=recipient.wait_until or datetime.now(UTC),
             )
             action = "delivery.queued" if audience.recipients else "delivery.failed"
-            write_change(session, caller, delivery, action, reason=audience.reason)
+            write_change(session, caller, delivery, action, reason=reason)
         notify(session, SEND)
+
+
+def _supersede(session: Session, caller: Caller, request: NotificationRequest, recipient: Recipient) -> None:
+    """Cancel what waits to tell the same person of the same alert: at the end of a night one letter is enough."""
+    waiting = select(AlertDelivery).where(
+        AlertDelivery.alert_id == request.alert_id,
+        AlertDelivery.recipient == recipient.name,
+        AlertDelivery.channel == request.channel,
+        AlertDelivery.status == "QUEUED",
+        AlertDelivery.reason == QUIET_HOURS,
+        AlertDelivery.claimed_at.is_(None),
+    )
+    for delivery in session.scalars(waiting.with_for_update(key_share=True)):
+        delivery.cancel()
+        write_change(session, caller, delivery, "delivery.cancelled", reason="superseded")

@@ -12,33 +12,41 @@ import structlog
 from sqlalchemy import case, func, select
 from sqlalchemy.orm import joinedload
 
-from common.auth import service_caller
+from common.auth import Caller, service_caller
 from common.database import ALL_ORGANIZATIONS, Database
+from common.errors import NotFound, Unavailable, UpstreamTimeout
 from common.failpoints import failpoint
+from common.http import InternalClient
+from common.permissions import Permission
 from notification_service.actions import write_change
 from notification_service.config import Settings
 from notification_service.letters import BadAddress, write_letter
 from notification_service.mailer import MailConnection, MailDeferred, Mailer, MailRefused, MailServerAway
-from notification_service.models import AlertDelivery, NotificationRequest
+from notification_service.models import QUIET_HOURS, AlertDelivery, NotificationRequest
 
 log = structlog.get_logger()
 
 BATCH = 20
+OVER = ("resolved", "closed")
 _URGENCY = case({"critical": 0, "high": 1, "medium": 2}, value=NotificationRequest.level, else_=3)
 
 
-def send_batch(database: Database, mailer: Mailer, settings: Settings) -> int:
+def send_batch(database: Database, client: InternalClient, mailer: Mailer, settings: Settings) -> int:
     """Send some of the deliveries that are due, the most urgent first; returns how many were looked at."""
     lease = timedelta(seconds=settings.delivery_lease_s)
     claimed = _claim(database, lease)
     # What is not begun by half of the lease is left for when it ends: a slow server must not make two senders of one.
     stop_at = time.monotonic() + settings.delivery_lease_s / 2
     away: MailServerAway | None = None
+    alerts = _Alerts(database, client)
     with mailer.open() as mail:
         for delivery in claimed:
             if time.monotonic() > stop_at:
                 break
             failpoint("delivery.between_claim_and_send")
+            if delivery.reason == QUIET_HOURS and alerts.is_over(delivery):
+                _mark_cancelled(database, delivery)
+                continue
             try:
                 if away is not None and delivery.channel == "EMAIL":
                     raise away
@@ -77,6 +85,28 @@ def _claim(database: Database, lease: timedelta) -> list[AlertDelivery]:
     return claimed
 
 
+class _Alerts:
+    """Whether an alert is still to be told of when quiet hours end; without an answer it is."""
+
+    def __init__(self, database: Database, client: InternalClient) -> None:
+        self._database, self._client = database, client
+        self._away = False
+
+    def is_over(self, delivery: AlertDelivery) -> bool:
+        """True when somebody has resolved the alert while the delivery waited."""
+        if self._away:
+            return False
+        caller, path = _caller(self._database, delivery), f"/alerts/{delivery.alert_id}"
+        try:
+            return self._client.get(caller, "alert", path, permissions=[Permission.ALERT_READ])["status"] in OVER
+        except NotFound:
+            return True
+        except (Unavailable, UpstreamTimeout) as error:
+            log.warning("delivery.alert_unknown", reason=type(error).__name__)
+            self._away = True  # the rest of the batch must not wait for the same answer
+            return False
+
+
 def _send(mail: MailConnection, settings: Settings, delivery: AlertDelivery) -> None:
     request = delivery.request
     if delivery.channel == "EMAIL":
@@ -101,6 +131,14 @@ def _mark_sent(database: Database, delivery: AlertDelivery) -> None:
             write_change(session, _caller(database, delivery), current, "delivery.sent")
 
 
+def _mark_cancelled(database: Database, delivery: AlertDelivery) -> None:
+    with database.transaction(delivery.org_id) as session:
+        current = session.get_one(AlertDelivery, delivery.id, with_for_update=True)
+        if current.waits:
+            current.cancel()
+            write_change(session, _caller(database, delivery), current, "delivery.cancelled", reason="alert_over")
+
+
 def _mark_failed(database: Database, delivery: AlertDelivery, reason: str, *, final: bool = False) -> None:
     """An attempt that is not the last is technical: nothing happened that anybody needs to know."""
     with database.transaction(delivery.org_id, technical=True) as session:
@@ -111,5 +149,5 @@ def _mark_failed(database: Database, delivery: AlertDelivery, reason: str, *, fi
                 write_change(session, _caller(database, delivery), current, "delivery.failed", reason=reason)
 
 
-def _caller(database: Database, delivery: AlertDelivery):
+def _caller(database: Database, delivery: AlertDelivery) -> Caller:
     return service_caller(database.service, delivery.org_id, delivery.request.request_id, delivery.request.traceparent)

@@ -18,9 +18,9 @@ def find_recipients(database: Database, client: InternalClient, settings: Settin
 
 
 @task(SEND, every=0.5)
-def send_deliveries(database: Database, mailer: Mailer, settings: Settings) -> int:
+def send_deliveries(database: Database, client: InternalClient, mailer: Mailer, settings: Settings) -> int:
     """Send what is due."""
-    return sending.send_batch(database, mailer, settings)
+    return sending.send_batch(database, client, mailer, settings)
 
 
 @task(SEND_ACCOUNT_MAILS, every=2.0)

@@ -24,8 +24,7 @@ _BELOW_ADMIN = frozenset({"clinician", "caregiver", "patient", "org_viewer"})
 def change_own_profile(session: Session, caller: Caller, **values: Any) -> UserProfile:
     """Change some fields of one's own profile; raises Forbidden for a service."""
     user_id = queries.own_id(caller)
-    if caller.org_id is not None and not caller.is_superadmin:  # a superadmin may name any organisation
-        _remember_member(session, caller.org_id, user_id, caller.roles)
+    _remember_oneself(session, caller)
     return _change_profile(session, caller, user_id, values)
 
 
@@ -45,6 +44,12 @@ def _change_profile(session: Session, caller: Caller, user_id: UUID, values: dic
     return profile
 
 
+def _remember_oneself(session: Session, caller: Caller) -> None:
+    """What belongs to a person is shown to the organisations that they are known to be in, and to no other."""
+    if caller.org_id is not None and not caller.is_superadmin:  # a superadmin may name any organisation
+        _remember_member(session, caller.org_id, queries.own_id(caller), caller.roles)
+
+
 def _remember_member(session: Session, org_id: UUID | None, user_id: UUID, roles: Iterable[str]) -> int:
     """Remember roles; returns how many were new."""
     rows = [{"id": uuid7(), "org_id": org_id, "user_id": user_id, "role": role, "version": 1} for role in roles]
@@ -57,6 +62,7 @@ def _remember_member(session: Session, org_id: UUID | None, user_id: UUID, roles
 def change_preferences(session: Session, caller: Caller, **values: Any) -> UserPreferences:
     """Change some of one's own preferences; raises Forbidden, ValidationFailed, HalfQuietHours."""
     preferences = queries.get_preferences(session, queries.own_id(caller))
+    _remember_oneself(session, caller)
     if "timezone" in values:
         _check_timezone(values["timezone"])
     if "channels" in values:

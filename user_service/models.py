@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from datetime import datetime, time
 from typing import Any, Self
 from uuid import UUID
-from zoneinfo import ZoneInfo
 
 from sqlalchemy import ARRAY, CheckConstraint, Index, String, UniqueConstraint
 from sqlalchemy.orm import Mapped, mapped_column
 
 from common.database import Entity, one_of, service_base
+from common.rules import RulesOfOrganization
 
 LANGUAGES = ("es", "en")
 CHANNELS = ("SMS", "EMAIL", "PUSH", "WEBHOOK")
@@ -47,7 +46,10 @@ class UserProfile(Changeable, Entity, Base):
 
 
 class UserPreferences(Changeable, Entity, Base):
-    """How a person wants to be told; `id` is the account's. Quiet hours are `HH:MM` in `timezone`."""
+    """How a person wants to be told; `id` is the account's, whose language holds where they named none.
+
+    Quiet hours are `HH:MM` in `timezone`; `ways` says what they do.
+    """
 
     __tablename__ = "user_preferences"
     __table_args__ = (
@@ -56,7 +58,7 @@ class UserPreferences(Changeable, Entity, Base):
         CheckConstraint("(quiet_from IS NULL) = (quiet_until IS NULL)", name="quiet_hours"),
     )
 
-    language: Mapped[str] = mapped_column(String(2))
+    language: Mapped[str | None] = mapped_column(String(2))
     channels: Mapped[list[str]] = mapped_column(ARRAY(String(10)))
     timezone: Mapped[str] = mapped_column(String(64))
     quiet_from: Mapped[str | None] = mapped_column(String(5))
@@ -64,25 +66,16 @@ class UserPreferences(Changeable, Entity, Base):
 
     @classmethod
     def new(cls, user_id: UUID) -> Self:
-        """The preferences of somebody who has not said anything: every alarm, by e-mail and push."""
-        return cls(id=user_id, language="es", channels=["EMAIL", "PUSH"], timezone="UTC")
+        """The preferences of somebody who has not said anything: every alarm, in the account's language."""
+        return cls(id=user_id, channels=["EMAIL", "PUSH"], timezone="UTC")
 
-    def silences(self, level: str, at: datetime) -> bool:
-        """Whether an alarm of `level` may wait at the moment `at`. Nothing silences a critical one."""
-        if level == "critical" or self.quiet_from is None or self.quiet_until is None:
-            return False
-        start, end = time.fromisoformat(self.quiet_from), time.fromisoformat(self.quiet_until)
-        clock = at.astimezone(ZoneInfo(self.timezone)).time()
-        return start <= clock < end if start <= end else clock >= start or clock < end
 
-    def way_for(self, level: str, at: datetime) -> dict[str, Any]:
-        """How to tell this person of an alarm of `level` at the moment `at`."""
-        return {
-            "user_id": self.id,
-            "language": self.language,
-            "channels": self.channels,
-            "silent": self.silences(level, at),
-        }
+class OrganizationRules(RulesOfOrganization, Base):
+    """The quiet hours of an organisation's people, in its time zone."""
+
+    timezone: Mapped[str] = mapped_column(String(64))
+    quiet_from: Mapped[str | None] = mapped_column(String(5))
+    quiet_until: Mapped[str | None] = mapped_column(String(5))
 
 
 class UserOrgMembership(Entity, Base):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
@@ -12,7 +13,8 @@ from sqlalchemy.orm import Session
 from common.auth import Caller
 from common.errors import Forbidden, NotFound
 from common.pagination import Page, paginate
-from user_service.models import UserDevice, UserOrgMembership, UserPreferences, UserProfile
+from user_service.models import OrganizationRules, UserDevice, UserOrgMembership, UserPreferences, UserProfile
+from user_service.ways import way_for
 
 
 def own_id(caller: Caller) -> UUID:
@@ -51,11 +53,14 @@ def get_preferences(session: Session, user_id: UUID) -> UserPreferences:
     return session.get(UserPreferences, user_id) or UserPreferences.new(user_id)
 
 
-def find_preferences(session: Session, user_ids: Collection[UUID]) -> list[UserPreferences]:
-    """The preferences of several people, in the order asked for, defaults included."""
+def find_ways(
+    session: Session, caller: Caller, user_ids: Collection[UUID], level: str, at: datetime
+) -> list[dict[str, Any]]:
+    """How to tell several people of an alarm, in the order asked for, those included who have not said anything."""
     rows = session.scalars(select(UserPreferences).where(UserPreferences.id.in_(user_ids)))
     known = {row.id: row for row in rows}
-    return [known.get(user_id) or UserPreferences.new(user_id) for user_id in user_ids]
+    rules = session.get(OrganizationRules, caller.org_id)
+    return [way_for(known.get(user_id) or UserPreferences.new(user_id), rules, level, at) for user_id in user_ids]
 
 
 def find_memberships(

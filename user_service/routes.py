@@ -73,10 +73,9 @@ def change_preferences(session, caller, body):
 
 
 @api.post("/internal/alarm-ways", permission=INTERNAL, body=AlarmIn, returns=WaysOut)
-def find_alarm_ways(session, body):
+def find_alarm_ways(session, caller, body):
     """Say how to tell people of an alarm (for the notification service)."""
-    found = queries.find_preferences(session, body["user_ids"])
-    return {"ways": [row.way_for(body["level"], body["at"]) for row in found]}
+    return {"ways": queries.find_ways(session, caller, **body)}
 
 
 @api.get("/memberships", permission=P.USER_READ, query=MembershipFilter, returns=page_of(MembershipOut))

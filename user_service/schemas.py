@@ -34,9 +34,12 @@ class ProfileFilter(PageFilter):
 
 
 class PreferencesChange(fields.Schema):
-    """What to change of one's preferences; absent fields stay. Quiet hours never silence a critical alarm."""
+    """What to change of one's preferences; absent fields stay. Quiet hours never delay a high or critical alarm.
 
-    language = fields.Choice(LANGUAGES)
+    Without a language the account's holds. Quiet hours replace the organisation's; from and until the same: none.
+    """
+
+    language = fields.Choice(LANGUAGES, allow_none=True)
     channels = fields.ListOf(fields.Choice(CHANNELS), min_items=1, max_items=10)
     timezone = fields.Text(max_length=64, pattern=r"^[A-Za-z0-9_+-]+(/[A-Za-z0-9_+-]+)*\Z")
     quiet_from = fields.Text(max_length=5, pattern=CLOCK, allow_none=True)
@@ -46,7 +49,7 @@ class PreferencesChange(fields.Schema):
 class PreferencesOut(fields.Schema):
     """How a person wants to be told."""
 
-    language = fields.Choice(LANGUAGES)
+    language = fields.Choice(LANGUAGES, allow_none=True)
     channels = fields.ListOf(fields.Choice(CHANNELS))
     timezone = fields.Text()
     quiet_from = fields.Text(allow_none=True)
@@ -62,12 +65,12 @@ class AlarmIn(fields.Schema):
 
 
 class WayOut(fields.Schema):
-    """How to tell one person; `silent` when it may wait for the end of their quiet hours."""
+    """How to tell one person; `wait_until` is the end of their quiet hours where the alarm has to wait for it."""
 
     user_id = fields.Uuid()
-    language = fields.Choice(LANGUAGES)
+    language = fields.Choice(LANGUAGES, allow_none=True)
     channels = fields.ListOf(fields.Choice(CHANNELS))
-    silent = fields.Boolean()
+    wait_until = fields.DateTime(allow_none=True)
 
 
 class WaysOut(fields.Schema):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -14,15 +15,17 @@ from tests.support.listening import listening
 
 @pytest.fixture(scope="session")
 def neighbours(service) -> Iterator[None]:
-    """The patient and auth services over HTTP."""
-    with listening(service("patient")), listening(service("auth")):
+    """The services that are asked, over HTTP."""
+    with ExitStack() as open_:
+        for name in ("patient", "auth", "user", "alert"):
+            open_.enter_context(listening(service(name)))
         yield
 
 
 @pytest.fixture
 def desk(service, servers, neighbours, clinician) -> Iterator[Desk]:
     """The notifications of an organisation of their own."""
-    made = Desk(service("notification"), service("patient"), service("auth"), servers.mail, clinician)
+    made = Desk(*map(service, ("notification", "patient", "auth", "user", "alert")), servers.mail, clinician)
     yield made
     made.forget()
 

@@ -25,10 +25,13 @@ class Desk:
     service: ServiceUnderTest
     patients: ServiceUnderTest
     auth: ServiceUnderTest
+    users: ServiceUnderTest
+    alerts: ServiceUnderTest
     mail: MailCatcher
     person: Person
     settings: Any = None
     emails: list[str] = field(default_factory=list)
+    people: list[Person] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.settings = self.service.service.settings
@@ -55,7 +58,26 @@ class Desk:
         answer = self.auth.call("POST", "/auth/users", admin, json=body | {"language": language})
         assert answer.status_code == 201, answer.text
         self.emails.append(email)
+        self.people.append(replace(self.person, user_id=UUID(answer.json["data"]["id"]), permissions=frozenset()))
         return answer.json["data"]["id"]
+
+    def wish(self, person: Person, **preferences: Any) -> None:
+        """Somebody sets their preferences."""
+        answer = self.users.call("PATCH", "/preferences", person, json=preferences)
+        assert answer.status_code == 200, answer.text
+
+    def raise_alert(self, patient_id: UUID, level: str = "medium") -> UUID:
+        """An alert by hand, of which the alert service asks to tell; its id."""
+        body = {"patient_id": str(patient_id), "type": "ARRHYTHMIA", "level": level}
+        answer = self.alerts.call("POST", "/alerts", self.person, json=body)
+        assert answer.status_code == 201, answer.text
+        return UUID(answer.json["data"]["id"])
+
+    def step(self, alert_id: UUID, *steps: str) -> None:
+        """Take steps of an alert's life."""
+        for step in steps:
+            answer = self.alerts.call("POST", f"/alerts/{alert_id}/{step}", self.person, json={})
+            assert answer.status_code == 200, answer.text
 
     def request(self, patient_id: UUID, channel: str = "EMAIL", **changes: Any):
         """`alert.notify` as the alert service would publish it."""
@@ -86,7 +108,8 @@ class Desk:
     def send(self) -> None:
         """Send everything that is due."""
         sending = importlib.import_module("notification_service.sending")
-        while sending.send_batch(self.service.database, self._resources()["mailer"], self.settings):
+        known = self._resources()
+        while sending.send_batch(self.service.database, known["client"], known["mailer"], self.settings):
             pass
 
     def send_account_mails(self) -> None:

@@ -11,6 +11,7 @@ import pytest
 from sqlalchemy import text
 
 from common.database import ALL_ORGANIZATIONS
+from tests.support.services import event_like
 
 NIGHTS = {"timezone": "Europe/Madrid", "quiet_from": "22:00", "quiet_until": "07:00"}
 
@@ -110,7 +111,7 @@ def test_each_permission_opens_its_own_door(users, somebody):
 
 def test_preferences_have_defaults_and_change(users, somebody):
     before = users.call("GET", "/preferences", somebody).json["data"]
-    expected = {"language": "es", "channels": ["EMAIL", "PUSH"], "timezone": "UTC"}
+    expected = {"language": None, "channels": ["EMAIL", "PUSH"], "timezone": "UTC"}
     assert before == expected | {"quiet_from": None, "quiet_until": None}
     wanted = NIGHTS | {"language": "en", "channels": ["SMS", "EMAIL", "SMS"]}
     after = users.call("PATCH", "/preferences", somebody, json=wanted).json["data"]
@@ -144,45 +145,44 @@ def ways(users, person, level, at, user_ids):
 
 
 @pytest.mark.parametrize(
-    ("at", "silent"),
+    ("at", "wait_until"),
     [
-        ("2026-01-10T20:59:59Z", False),  # 21:59:59 in Madrid
-        ("2026-01-10T21:00:00Z", True),
-        ("2026-01-11T05:59:59Z", True),
-        ("2026-01-11T06:00:00Z", False),
-        ("2026-07-10T20:00:00Z", True),  # summer time
-        ("2026-07-11T05:00:00Z", False),
+        ("2026-01-10T20:59:59Z", None),  # 21:59:59 in Madrid
+        ("2026-01-10T21:00:00Z", "2026-01-11T06:00:00Z"),
+        ("2026-01-11T05:59:59Z", "2026-01-11T06:00:00Z"),
+        ("2026-01-11T06:00:00Z", None),
+        ("2026-07-10T20:00:00Z", "2026-07-11T05:00:00Z"),  # summer time
+        ("2026-07-11T05:00:00Z", None),
     ],
 )
-def test_quiet_hours_pass_midnight_and_never_silence_critical(users, somebody, at, silent):
-    users.call("PATCH", "/users/me", somebody, json={})
+def test_quiet_hours_pass_midnight_and_never_delay_what_is_urgent(users, somebody, at, wait_until):
     users.call("PATCH", "/preferences", somebody, json=NIGHTS)
-    for level in ("low", "medium", "high"):
-        assert [way["silent"] for way in ways(users, somebody, level, at, [str(somebody.user_id)])] == [silent]
-    assert [way["silent"] for way in ways(users, somebody, "critical", at, [str(somebody.user_id)])] == [False]
+    for level, expected in {"low": wait_until, "medium": wait_until, "high": None, "critical": None}.items():
+        (way,) = ways(users, somebody, level, at, [str(somebody.user_id)])
+        assert way["wait_until"] == expected
 
 
-def test_quiet_hours_within_a_day(users, somebody):
-    users.call("PATCH", "/users/me", somebody, json={})
+def test_the_organisations_quiet_hours_hold_where_people_set_none(users, somebody, stranger):
+    rules = {"timezone": "Europe/Madrid", "quiet_from": "22:00", "quiet_until": "07:00", "settings_version": 3}
+    event = event_like("organization.rules_changed", "organization.topic", second_factor_required=False, **rules)
+    assert users.deliver(event, somebody.org_id) == [True]
+    night = "2026-01-10T21:00:00Z"
+    assert ways(users, somebody, "medium", night, [str(uuid4())])[0]["wait_until"] == "2026-01-11T06:00:00Z"
+    assert ways(users, stranger, "medium", night, [str(uuid4())])[0]["wait_until"] is None
     users.call("PATCH", "/preferences", somebody, json={"quiet_from": "13:00", "quiet_until": "15:00"})
-    found = [
-        ways(users, somebody, "high", f"2026-01-10T{clock}Z", [str(somebody.user_id)])[0]["silent"]
-        for clock in ("12:59:59", "13:00:00", "14:59:59", "15:00:00")
-    ]
-    assert found == [False, True, True, False]
+    assert ways(users, somebody, "medium", night, [str(somebody.user_id)])[0]["wait_until"] is None
 
 
 def test_people_who_said_nothing_are_told_by_the_defaults(users, somebody, stranger):
-    users.call("PATCH", "/users/me", somebody, json={})
     users.call("PATCH", "/preferences", somebody, json={"language": "en", "channels": ["SMS"]})
     silent, known = str(uuid4()), str(somebody.user_id)
     now = datetime.now(UTC).isoformat().replace("+00:00", "Z")
     found = ways(users, somebody, "high", now, [silent, known])
     assert [(way["user_id"], way["language"], way["channels"]) for way in found] == [
-        (silent, "es", ["EMAIL", "PUSH"]),
+        (silent, None, ["EMAIL", "PUSH"]),
         (known, "en", ["SMS"]),
     ]
-    assert [way["language"] for way in ways(users, stranger, "high", now, [known])] == ["es"]
+    assert [way["language"] for way in ways(users, stranger, "high", now, [known])] == [None]
 
 
 def test_only_services_ask_for_ways(users, clinician):
