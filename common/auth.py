@@ -26,7 +26,8 @@ _LONGEST = {AUDIENCE: ACCESS_SECONDS, INTERNAL_AUDIENCE: SERVICE_SECONDS}
 _CACHE_SIZE = 10_000
 _MIN_SECRET_BYTES = 32
 _BOUND_ROLES = frozenset({"caregiver", "patient"})
-_STAFF_ROLES = frozenset({"superadmin", "org_admin", "clinician", "org_viewer"})
+_OVERSEEING_ROLES = frozenset({"superadmin", "org_admin", "org_viewer"})
+_STAFF_ROLES = _OVERSEEING_ROLES | {"clinician"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +91,11 @@ class Caller:
     def sees_linked_patients_only(self) -> bool:
         """True for a caregiver or patient who is nothing more: a live link decides over each patient."""
         return bool(self.roles & _BOUND_ROLES) and not self.roles & _STAFF_ROLES
+
+    @property
+    def oversees_organization(self) -> bool:
+        """True for a service, and for whoever sees every patient of the organisation by their role."""
+        return self.is_service or bool(self.roles & _OVERSEEING_ROLES)
 
     @property
     def is_superadmin(self) -> bool:

@@ -2,19 +2,31 @@
 
 from __future__ import annotations
 
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
+import structlog
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from common.auth import Caller
-from common.errors import NotFound
+from common.errors import Forbidden, NotFound
 from common.outbox import record
 from patient_service import queries
 from patient_service.errors import BirthdateInFuture
-from patient_service.models import CaregiverPatient, CareTeam, CareTeamMember, Patient, PatientCareTeam
+from patient_service.models import (
+    CaregiverPatient,
+    CareTeam,
+    CareTeamMember,
+    Patient,
+    PatientAccess,
+    PatientCareTeam,
+)
+
+log = structlog.get_logger()
+
+ACCESS = timedelta(minutes=60)
 
 
 def register_patient(session: Session, caller: Caller, **values: Any) -> Patient:
@@ -22,6 +34,9 @@ def register_patient(session: Session, caller: Caller, **values: Any) -> Patient
     _check_birthdate(values["birthdate"])
     patient = Patient(org_id=caller.org_id, **values)
     session.add(patient)
+    if caller.user_id is not None and not caller.oversees_organization:
+        session.flush()
+        session.add(_access(caller, patient))
     record(session, caller, "patient.registered", patient, values.keys())
     return patient
 
@@ -40,6 +55,28 @@ def remove_patient(session: Session, caller: Caller, patient_id: UUID) -> None:
     patient = queries.get_patient(session, caller, patient_id)
     session.delete(patient)
     record(session, caller, "patient.removed", patient)
+
+
+def open_patient(session: Session, caller: Caller, patient_id: UUID, reason: str) -> PatientAccess:
+    """Break the glass: let the caller see one patient for an hour; raises NotFound, Forbidden."""
+    if caller.sees_linked_patients_only or caller.user_id is None:
+        raise Forbidden
+    access = _access(caller, queries.get_unopened_patient(session, caller, patient_id), reason)
+    session.add(access)
+    details = {"patient_id": str(patient_id), "minutes": int(ACCESS.total_seconds() / 60)}
+    record(session, caller, "patient.access_opened", access, details)
+    log.warning("patient.access_opened", access_id=str(access.id), org_id=str(access.org_id), user_id=caller.subject)
+    return access
+
+
+def _access(caller: Caller, patient: Patient, reason: str | None = None) -> PatientAccess:
+    return PatientAccess(
+        org_id=patient.org_id,
+        patient_id=patient.id,
+        user_id=caller.user_id,
+        reason=reason,
+        expires_at=datetime.now(UTC) + ACCESS,
+    )
 
 
 def _check_birthdate(birthdate: date) -> None:
@@ -71,8 +108,13 @@ def remove_care_team(session: Session, caller: Caller, care_team_id: UUID) -> No
 
 
 def add_member(session: Session, caller: Caller, care_team_id: UUID, user_id: UUID, role: str) -> CareTeamMember:
-    """Put a user into a care team; raises NotFound; a second time is a conflict."""
+    """Put a user into a care team; raises NotFound, Forbidden; a second time is a conflict.
+
+    Nobody lets themselves see patients: others put them into a team, or they break the glass.
+    """
     team = queries.get_care_team(session, caller, care_team_id)
+    if user_id == caller.user_id and not queries.sees_all_of(session, caller, team):
+        raise Forbidden
     member = CareTeamMember(org_id=team.org_id, care_team_id=team.id, user_id=user_id, role=role)
     session.add(member)
     record(session, caller, "care_team.member_added", team, {"user_id": str(user_id), "role": role})

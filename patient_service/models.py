@@ -10,10 +10,13 @@ from sqlalchemy import ForeignKey, Index, String, UniqueConstraint
 from sqlalchemy.orm import Mapped, mapped_column
 
 from common.database import Entity, one_of, service_base
+from common.rules import RulesOfOrganization
 
 SEXES = ("M", "F", "O")
 RISK_LEVELS = ("low", "medium", "high")
 TEAM_ROLES = ("doctor", "nurse", "admin", "specialist")
+WHOLE_ORGANIZATION = "organization"
+"""The scope of an organisation whose clinicians see every patient."""
 RELATIONS = ("parent", "spouse", "sibling", "child", "friend")
 
 Base = service_base()
@@ -90,6 +93,27 @@ class CaregiverPatient(Entity, Base):
     user_id: Mapped[UUID] = mapped_column(index=True)
     relation: Mapped[str] = mapped_column(String(20))
     ended_at: Mapped[datetime | None]
+
+
+class PatientAccess(Entity, Base):
+    """A patient opened for a time to somebody outside their care teams.
+
+    Whoever registers one sees them for as long, to entrust them to a team: `reason` is then null.
+    """
+
+    __tablename__ = "patient_access"
+
+    org_id: Mapped[UUID]
+    patient_id: Mapped[UUID] = mapped_column(ForeignKey("patients.id", ondelete="CASCADE"), index=True)
+    user_id: Mapped[UUID] = mapped_column(index=True)
+    reason: Mapped[str | None] = mapped_column(String(500))
+    expires_at: Mapped[datetime]
+
+
+class OrganizationRules(RulesOfOrganization, Base):
+    """Which patients an organisation's clinicians see: those of their care teams, or all."""
+
+    patient_scope: Mapped[str] = mapped_column(String(20))
 
 
 class PatientMetric(Entity, Base):

@@ -2,32 +2,96 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Select, exists, or_, select
+from sqlalchemy import ColumnElement, Select, exists, false, func, or_, select
 from sqlalchemy.orm import Session
 
 from common.auth import Caller
 from common.errors import NotFound
 from common.pagination import Page, paginate
-from patient_service.models import CaregiverPatient, CareTeam, CareTeamMember, Patient, PatientCareTeam
+from patient_service.models import (
+    WHOLE_ORGANIZATION,
+    CaregiverPatient,
+    CareTeam,
+    CareTeamMember,
+    OrganizationRules,
+    Patient,
+    PatientAccess,
+    PatientCareTeam,
+)
 
 
 def visible_patients(caller: Caller) -> Select[Any]:
     """The patients of the caller's organisation whom the caller may see.
 
-    A caregiver or patient sees those to whom a live link binds them; staff see the organisation's patients.
+    A caregiver or patient sees those to whom a live link binds them. A clinician sees as well those of their care
+    teams and those opened to them for now, or all where the organisation says so. Administrators and viewers see all.
     """
     statement = select(Patient).where(Patient.org_id == caller.org_id)
-    if caller.sees_linked_patients_only:
-        linked = exists().where(
-            CaregiverPatient.patient_id == Patient.id,
-            CaregiverPatient.user_id == caller.user_id,
-            CaregiverPatient.ended_at.is_(None),
+    if caller.oversees_organization:
+        return statement
+    if caller.user_id is None:
+        return statement.where(false())
+    linked = exists().where(
+        CaregiverPatient.patient_id == Patient.id,
+        CaregiverPatient.user_id == caller.user_id,
+        CaregiverPatient.ended_at.is_(None),
+    )
+    bonds = [Patient.user_id == caller.user_id, linked]
+    if not caller.sees_linked_patients_only:
+        in_team = exists().where(
+            PatientCareTeam.patient_id == Patient.id,
+            PatientCareTeam.care_team_id == CareTeamMember.care_team_id,
+            CareTeamMember.user_id == caller.user_id,
         )
-        statement = statement.where(or_(Patient.user_id == caller.user_id, linked))
-    return statement
+        opened = exists().where(
+            PatientAccess.patient_id == Patient.id,
+            PatientAccess.user_id == caller.user_id,
+            PatientAccess.expires_at > func.now(),
+        )
+        bonds += [in_team, opened, _shows_everybody(caller)]
+    return statement.where(or_(*bonds))
+
+
+def _shows_everybody(caller: Caller) -> ColumnElement[bool]:
+    return exists().where(
+        OrganizationRules.org_id == caller.org_id, OrganizationRules.patient_scope == WHOLE_ORGANIZATION
+    )
+
+
+def find_care(session: Session, caller: Caller, user_id: UUID, roles: list[str]) -> dict[str, Any]:
+    """Which patients somebody in these roles may see: every one, or those named."""
+    viewer = replace(caller, subject=str(user_id), roles=frozenset(roles), is_service=False)
+    whole = select(_shows_everybody(viewer))
+    if viewer.oversees_organization or (not viewer.sees_linked_patients_only and session.scalar(whole)):
+        return {"everyone": True, "patient_ids": []}
+    ids = visible_patients(viewer).with_only_columns(Patient.id).order_by(Patient.id)
+    return {"everyone": False, "patient_ids": session.scalars(ids).all()}
+
+
+def sees_all_of(session: Session, caller: Caller, team: CareTeam) -> bool:
+    """Whether a team has no patient whom the caller may not see."""
+    seen = visible_patients(caller).with_only_columns(Patient.id)
+    hidden = exists().where(PatientCareTeam.care_team_id == team.id, PatientCareTeam.patient_id.not_in(seen))
+    return not session.scalar(select(hidden))
+
+
+def get_unopened_patient(session: Session, caller: Caller, patient_id: UUID) -> Patient:
+    """One patient of the organisation, whoever may see them; raises NotFound."""
+    patient = session.scalar(select(Patient).where(Patient.org_id == caller.org_id, Patient.id == patient_id))
+    if patient is None:
+        raise NotFound
+    return patient
+
+
+def find_accesses(session: Session, caller: Caller, patient_id: UUID, limit: int, cursor: str | None) -> Page:
+    """To whom a patient was opened, newest first; raises NotFound."""
+    patient = get_patient(session, caller, patient_id)
+    statement = select(PatientAccess).where(PatientAccess.patient_id == patient.id)
+    return paginate(session, statement, PatientAccess.id, limit, cursor)
 
 
 def get_patient(session: Session, caller: Caller, patient_id: UUID) -> Patient:

@@ -7,8 +7,11 @@ from common.permissions import INTERNAL
 from common.permissions import Permission as P
 from patient_service import actions, queries
 from patient_service.schemas import (
+    AccessIn,
+    AccessOut,
     CaregiverIn,
     CaregiverOut,
+    CareOut,
     CareTeamIn,
     CareTeamLink,
     CareTeamOut,
@@ -19,6 +22,7 @@ from patient_service.schemas import (
     PatientIn,
     PatientOut,
     RecipientsOut,
+    ViewerIn,
 )
 
 api = Api("patients")
@@ -96,6 +100,32 @@ def list_caregivers(session, caller, patient_id, query):
 def list_recipients(session, caller, patient_id):
     """List the users to tell about a patient's alarm (for the notification service)."""
     return {"user_ids": queries.find_recipients(session, caller, patient_id)}
+
+
+@api.post(
+    "/patients/{patient_id}/access",
+    permission=P.PATIENT_WRITE,
+    body=AccessIn,
+    returns=AccessOut,
+    creates="/patients/{patient_id}/access/{id}",
+)
+def open_patient(session, caller, patient_id, body):
+    """Break the glass: see one patient outside one's care for 60 minutes, for a reason that auditors read."""
+    return actions.open_patient(session, caller, patient_id, **body)
+
+
+@api.get("/patients/{patient_id}/access", permission=P.PATIENT_READ, query=PageFilter, returns=page_of(AccessOut))
+def list_accesses(session, caller, patient_id, query):
+    """List to whom a patient was opened, and why."""
+    page = queries.find_accesses(session, caller, patient_id, **query)
+    record(session, caller, "patient.accesses_listed", f"patients:{patient_id}")
+    return page
+
+
+@api.post("/internal/care", permission=INTERNAL, body=ViewerIn, returns=CareOut)
+def find_care(session, caller, body):
+    """Say which patients somebody may see (for the services that keep data about patients)."""
+    return queries.find_care(session, caller, **body)
 
 
 @api.post("/care-teams", permission=P.PATIENT_WRITE, body=CareTeamIn, returns=CareTeamOut, creates="/care-teams/{id}")

@@ -104,6 +104,37 @@ class CaregiverOut(fields.Schema):
     ended_at = fields.DateTime(allow_none=True)
 
 
+class AccessIn(fields.Schema):
+    """Why a patient has to be seen who is not in the caller's care."""
+
+    reason = fields.Text(min_length=10, max_length=500, required=True)
+
+
+class AccessOut(fields.Schema):
+    """A patient opened to somebody for a time; without a reason because they registered them."""
+
+    id = fields.Uuid()
+    patient_id = fields.Uuid()
+    user_id = fields.Uuid()
+    reason = fields.Text(allow_none=True)
+    expires_at = fields.DateTime()
+    created_at = fields.DateTime()
+
+
+class ViewerIn(fields.Schema):
+    """Somebody of the organisation, and the roles they act in."""
+
+    user_id = fields.Uuid(required=True)
+    roles = fields.ListOf(fields.Text(max_length=40), required=True, max_items=100)
+
+
+class CareOut(fields.Schema):
+    """The patients whom somebody may see: every one of the organisation, or those named."""
+
+    everyone = fields.Boolean()
+    patient_ids = fields.ListOf(fields.Uuid(), max_items=100_000)
+
+
 class RecipientsOut(fields.Schema):
     """The users to tell about a patient's alarm."""
 
