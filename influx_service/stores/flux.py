@@ -7,7 +7,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from .points import InvalidData
+from .points import MAX_TIME, InvalidData
 
 RATE_FIELD = "sample_rate_mhz"  # stands beside each sample's value, so that one point says how it was taken
 
@@ -61,3 +61,10 @@ def delete_predicate(tags: Mapping[str, str]) -> str:
     """Return the predicate of a deletion; the API has no parameters, so its two special characters are escaped."""
     pairs = ((text.replace("\\", "\\\\").replace('"', '\\"') for text in pair) for pair in tags.items())
     return " AND ".join(f'"{key}"="{value}"' for key, value in pairs)
+
+
+def bucket_query(bucket: str, *then: str) -> tuple[str, dict[str, Any]]:
+    """Return a query for all that a bucket holds and its parameters; the server streams it without keeping a table."""
+    lines = ["from(bucket: bucket)", "range(start: time(v: start), stop: time(v: stop))"]
+    query = "\n  |> ".join([*lines, *then, 'drop(columns: ["_start", "_stop"])'])
+    return query, {"bucket": bucket, "start": 0, "stop": MAX_TIME + 1}

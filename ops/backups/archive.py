@@ -106,21 +106,21 @@ def write_text(path: Path, text: str, seal: Seal) -> None:
 
 
 def feed(path: Path, consumer: Command) -> bytes:
-    """Hand a stored file to a program, opened if it is sealed; returns what the program printed."""
-    with path.open("rb") as file, tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as said:
+    """Hand a stored file to a program, opened if it is sealed; returns what the program said on both its streams."""
+    with path.open("rb") as file, tempfile.TemporaryFile() as said:
         if path.suffix != SEALED:
-            failed = consumer.start(stdin=file, stdout=out, stderr=said).wait()
+            failed = consumer.start(stdin=file, stdout=said, stderr=said).wait()
         else:
             with _seal_of(path).opening() as gpg:
                 source = gpg.start(stdin=file, stdout=subprocess.PIPE, stderr=said)
-                sink = consumer.start(stdin=source.stdout, stdout=out, stderr=said)
+                sink = consumer.start(stdin=source.stdout, stdout=said, stderr=said)
                 source.stdout.close()  # type: ignore[union-attr]
                 failed = sink.wait() | source.wait()
-        out.seek(0)
         said.seek(0)
-        if failed:
-            raise BackupError(f"{path.name}: {consumer.words[0]} failed: {last_words(said.read())}")
-        return out.read()
+        words = said.read()
+    if failed:
+        raise BackupError(f"{path.name}: {consumer.words[0]} failed: {last_words(words)}")
+    return words
 
 
 def read(path: Path) -> bytes:

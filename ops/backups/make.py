@@ -9,14 +9,14 @@ import secrets
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from common.config import SERVICES
 from ops.backups import archive
-from ops.backups.places import BackupError, Containers, Native, last_words
+from ops.backups.places import BackupError, Command, Containers, Native, last_words
 from ops.native.console import say
 
 HERE = Path(__file__).parent
@@ -96,12 +96,6 @@ def make(
     """Make one backup in `target`, then let old ones go; returns its folder. Raises BackupError."""
     if with_env and seal.key_file is None:
         raise BackupError("--with-env puts every secret into the backup: set BACKUP_KEY_FILE, so that it is sealed")
-    series = not without_timeseries
-    if series and not place.keeps("timeseries"):
-        raise BackupError(
-            "the time series are in InfluxDB: back them up with `influx backup FOLDER` beside this, and say"
-            " --without-timeseries here"
-        )
     now = archive.utc_now()
     with archive.only_one(target), archive.new_backup(target, now) as folder:
         say(f"Backup of {place.kind} into {target / folder.name.removesuffix(archive.PART)}")
@@ -112,7 +106,7 @@ def make(
             dump(place, folder, snapshot, seal, manifest["rows"])
             ready = snapshot.json(READY_FILES) or []
         # Samples and files after the rows that name them: what a row says is there is there.
-        if series:
+        if not without_timeseries:
             manifest["timeseries"] = pack(place, folder, "timeseries", seal)
         media(place, folder, ready, seal, manifest)
         if place.keeps("storage"):
@@ -167,11 +161,20 @@ def dump(
         say(f"  {schema:<14} {len(tables):>3} tables {sum(tables):>9} rows {path.stat().st_size:>11} bytes")
 
 
+def packing(place: Native | Containers, kind: str) -> tuple[str, Callable[..., Command]]:
+    """The name of a kind's file, and what packs, counts and unpacks it."""
+    if kind == "timeseries" and not place.keeps(kind):
+        series = (HERE / "series.py").read_text()
+        return "timeseries.lines.gz", lambda *words: place.python("influx", series, *words)
+    files = (HERE / "volume.py").read_text()
+    return f"{kind}.tar", lambda action, *options: place.files(files, action, kind, *options)
+
+
 def pack(place: Native | Containers, folder: Path, kind: str, seal: archive.Seal) -> dict[str, int]:
-    """Files that a service keeps, as a tar; returns the rows of the time series' tables."""
-    script = (HERE / "volume.py").read_text()
-    path = folder / f"{kind}.tar{seal.suffix}"
-    said = archive.write(path, place.files(script, "pack", kind), seal)
+    """What a service keeps outside PostgreSQL; returns how many rows or values the time series have."""
+    name, command = packing(place, kind)
+    path = folder / f"{name}{seal.suffix}"
+    said = archive.write(path, command("pack"), seal)
     say(f"  {kind:<14} {path.stat().st_size:>35} bytes")
     return last_object(said) if kind == "timeseries" else {}
 

@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from dotenv import dotenv_values
 
@@ -94,9 +95,9 @@ class Native:
         command = self.postgres("psql")
         Command(["bash", "ops/postgres/init.sh"], {**command.environment, "DATABASE_NAME": database}).output()
 
-    def python(self, service: str, script: str) -> Command:
+    def python(self, service: str, script: str, *arguments: str) -> Command:
         """A script with the code and the settings of a service."""
-        return Command([sys.executable, "-c", script], self.runtime.environment)
+        return Command([sys.executable, "-c", script, *arguments], self.runtime.environment)
 
     def files(self, script: str, *arguments: str) -> Command:
         """A script where the services keep their files."""
@@ -156,10 +157,10 @@ class Containers:
         words = ["exec", "-T", "-e", f"DATABASE_NAME={database}", "postgres", "bash", "-s"]
         self.compose(*words).output((ROOT / "ops/postgres/init.sh").read_bytes())
 
-    def python(self, service: str, script: str) -> Command:
+    def python(self, service: str, script: str, *arguments: str) -> Command:
         """A script with the code and the settings of a service, in a fresh container where none runs."""
         where = ["exec", "-T"] if service in self._running() else ["run", "--rm", "-T", "--no-deps"]
-        return self.compose(*where, service, "python", "-c", script)
+        return self.compose(*where, service, "python", "-c", script, *arguments)
 
     def files(self, script: str, *arguments: str) -> Command:
         """A script where the services keep their files."""
@@ -176,10 +177,14 @@ class Containers:
 
     @contextmanager
     def quiet(self) -> Iterator[None]:
-        """Every application stopped, PostgreSQL running; raises BackupError when applications run."""
+        """Every application stopped, the servers with data running; raises BackupError when applications run."""
         if running := {name.removesuffix("-worker") for name in self._running()} & {*SERVICES, "gateway"}:
             raise BackupError(f"{', '.join(sorted(running))} are running: ./stop_services.sh first")
         secret_files.write(self.variables)  # a new machine has none yet, and a container does not start without its own
+        options, servers = [], ["postgres"]
+        if urlsplit(self.variables.get("INFLUXDB_URL", "")).hostname == "influxdb":
+            options, servers = ["--profile=influxdb"], ["postgres", "influxdb"]
+            self.compose(*options, "up", "-d", "--wait", "influxdb").output()
         self.compose("up", "-d", "postgres").output()
         deadline = time.monotonic() + READY_TIMEOUT_S
         while True:
@@ -193,7 +198,7 @@ class Containers:
         try:
             yield
         finally:
-            self.compose("stop", "postgres").output()
+            self.compose(*options, "stop", *servers).output()
 
 
 def read_env(path: Path) -> dict[str, str]:

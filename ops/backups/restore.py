@@ -9,8 +9,8 @@ from typing import Any
 
 from common.config import ROOT, SERVICES
 from ops.backups import archive
-from ops.backups.make import COUNTS, HERE, LASTING_KEYS, last_object, marks, session
-from ops.backups.places import BackupError, Command, Containers, Native
+from ops.backups.make import COUNTS, HERE, LASTING_KEYS, last_object, marks, packing, session
+from ops.backups.places import BackupError, Containers, Native
 from ops.native.console import say
 
 KINDS = ("timeseries", "audit-heads", "storage")
@@ -74,6 +74,15 @@ def check_migrations(manifest: dict[str, Any]) -> None:
         raise BackupError(f"the backup is of a newer HeartGuard ({', '.join(unknown)}): check that version out first")
 
 
+def check_engine(place: Native | Containers, folder: Path, manifest: dict[str, Any]) -> None:
+    """Time series go back into the engine that they came from."""
+    if "timeseries" in manifest and not stored(folder, packing(place, "timeseries")[0]).exists():
+        raise BackupError(
+            "the time series of this backup were in the other engine (InfluxDB or the local file): restore with"
+            " INFLUXDB_URL set, or not, as it was then"
+        )
+
+
 def restore(place: Native | Containers, folder: Path, *, force: bool, without_keys: bool) -> None:
     """Restore one backup, verify it, and put it in the place of what is there. Raises BackupError."""
     manifest = archive.manifest_of(folder)
@@ -81,6 +90,7 @@ def restore(place: Native | Containers, folder: Path, *, force: bool, without_ke
     say(f"{folder.name}: {len(manifest['files'])} files are what was written.")
     check_migrations(manifest)
     check_keys(manifest, place.variables, accept=without_keys)
+    check_engine(place, folder, manifest)
     with place.quiet():
         check_empty(place, force=force)
         fresh = f"{place.database}_restore_{secrets.token_hex(4)}"
@@ -99,7 +109,7 @@ def restore(place: Native | Containers, folder: Path, *, force: bool, without_ke
 
 def check_empty(place: Native | Containers, *, force: bool) -> None:
     """Refuse a suite with data, unless it may be put aside."""
-    used = [f"{kind} files" for kind in KINDS if place.keeps(kind) and count(place, kind)]
+    used = [kind for kind in KINDS if (kind != "storage" or place.keeps(kind)) and count(place, kind)]
     if exists(place, place.database):
         schemas = ", ".join(f"'{name}'" for name in SERVICES)
         statement = f"SELECT count(*) FROM pg_tables WHERE schemaname IN ({schemas})"
@@ -113,9 +123,8 @@ def check_empty(place: Native | Containers, *, force: bool) -> None:
 
 
 def count(place: Native | Containers, kind: str) -> int:
-    """How many files of a kind are there."""
-    script = (HERE / "volume.py").read_text()
-    return int(place.files(script, "count", kind).output())
+    """How many files of a kind, or buckets of time series, are there."""
+    return int(packing(place, kind)[1]("count").output())
 
 
 def query(place: Native | Containers, database: str, statement: str) -> str:
@@ -158,18 +167,16 @@ def stored(folder: Path, name: str) -> Path:
 
 
 def unpack(place: Native | Containers, folder: Path, kind: str, manifest: dict[str, Any], *, aside: bool) -> None:
-    """Files that a service keeps."""
-    path = stored(folder, f"{kind}.tar")
-    if not path.exists() or not place.keeps(kind):
+    """What a service keeps outside PostgreSQL."""
+    name, packed = packing(place, kind)
+    path = stored(folder, name)
+    if not path.exists() or (kind == "storage" and not place.keeps(kind)):
         say(f"  {kind:<14} not here: {'not in the backup' if not path.exists() else 'this suite keeps them elsewhere'}")
         return
-    words = ["unpack", kind, *(["--aside"] if aside else [])]
-    command = place.files((HERE / "volume.py").read_text(), *words)
-    # The script speaks on its error stream; here it is wanted as output.
-    merged = Command(["sh", "-c", 'exec "$@" 2>&1', "sh", *command.words], command.environment)
-    said = archive.feed(path, merged)
+    command = packed("unpack", *(["--aside"] if aside else []))
+    said = archive.feed(path, command)
     if kind == "timeseries" and last_object(said) != manifest["timeseries"]:
-        raise BackupError("the restored time series do not have the rows of the backup")
+        raise BackupError("the restored time series are not those of the backup")
     say(f"  {kind:<14} restored")
 
 

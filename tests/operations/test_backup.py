@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import io
 import json
 import os
@@ -20,11 +21,14 @@ from typing import Any
 import pytest
 from uuid6 import uuid7
 
+from influx_service.stores import InfluxStore
 from ops.backups import archive, make, restore
-from ops.backups.places import BackupError
+from ops.backups.places import BackupError, Native
 from ops.native import runtime, settings
 from ops.native.servers import ROOT
 from tests.operations.house import Client, House
+from tests.support.influxdb import ORG as INFLUXDB_ORG
+from tests.support.influxdb import TOKEN, InfluxServer, emulated_influxdb
 
 pytestmark = pytest.mark.usefixtures("operators_shell")
 
@@ -156,6 +160,50 @@ def test_back_up_destroy_restore_verify(house: House) -> None:
     again = house.run("restore.sh", "--native", **sealed)
     assert again.returncode == 1
     assert "not empty" in again.stderr
+
+
+def points_of(server: InfluxServer) -> Any:
+    """Retention and values of each bucket by name."""
+    return {bucket["name"]: (bucket["retentionRules"], server.series[key]) for key, bucket in server.buckets.items()}
+
+
+def test_time_series_in_influxdb_are_packed_and_come_back(house: House, tmp_path: Path) -> None:
+    key = house.folder / "backup.key"
+    key.write_text(secrets.token_hex(32))
+    seal, org = archive.Seal(key), str(uuid7())
+    settings.make_env(house.folder / ".env")
+    with emulated_influxdb() as server, house.entered(), pytest.MonkeyPatch.context() as patch:
+        for name, value in {"URL": server.url, "TOKEN": TOKEN, "ORG": INFLUXDB_ORG}.items():
+            patch.setenv(f"INFLUXDB_{name}", value)
+        patch.setenv("BACKUP_KEY_FILE", str(key))
+        store = InfluxStore(server.url, TOKEN, INFLUXDB_ORG)
+        store.put_bucket(org, "heartguard_signals", 86_400)
+        store.write_samples(org, "heartguard_signals", "ecg", {"patient_id": "Ana"}, 10**18, 250, [0.1, -0.25] * 4000)
+        before = copy.deepcopy(points_of(server))
+        place = Native()
+        manifest = {"timeseries": make.pack(place, tmp_path, "timeseries", seal)}
+        assert manifest == {"timeseries": {"values": 16_000}}
+        (packed,) = tmp_path.iterdir()
+        assert packed.name == "timeseries.lines.gz.gpg"
+        assert b"Ana" not in packed.read_bytes()
+        restore.check_engine(place, tmp_path, manifest)
+
+        with pytest.raises(BackupError, match="buckets of ours"):
+            restore.unpack(place, tmp_path, "timeseries", manifest, aside=False)
+        store.delete_bucket(org, "heartguard_signals")
+        assert restore.count(place, "timeseries") == 0
+        restore.unpack(place, tmp_path, "timeseries", manifest, aside=False)
+        assert points_of(server) == before
+        assert restore.count(place, "timeseries") == 1
+
+        with pytest.raises(BackupError, match="not those of the backup"):
+            restore.unpack(place, tmp_path, "timeseries", {"timeseries": {"values": 1}}, aside=True)
+        patch.setenv("INFLUXDB_TOKEN", "another")
+        with pytest.raises(BackupError, match="InfluxDB: the server answered 401"):
+            make.pack(Native(), tmp_path, "timeseries", seal)
+        patch.delenv("INFLUXDB_URL")
+        with pytest.raises(BackupError, match="the other engine"):
+            restore.check_engine(Native(), tmp_path, manifest)
 
 
 NOW = datetime(2026, 3, 1, tzinfo=UTC)

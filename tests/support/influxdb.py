@@ -321,6 +321,10 @@ class InfluxServer:
                 tables = [table for table in tables if table[1]]
             elif match := re.fullmatch(r"filter\(fn: \(r\) => (.*)\)", stage):
                 tables = [table for table in tables if any(self.holds(c, table, scope) for c in match[1].split(" or "))]
+            elif stage == 'drop(columns: ["_start", "_stop"])':
+                continue
+            elif stage == "count()":
+                tables = [(key, [(start, len(cells))]) for key, cells in tables]
             elif stage == "limit(n: most)":
                 tables = [(key, cells[: scope["most"]]) for key, cells in tables]
             elif stage == "last()":
