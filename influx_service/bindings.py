@@ -18,6 +18,7 @@ from influx_service import queries
 from influx_service.errors import StreamNotBound
 from influx_service.models import Bucket, StreamBinding, StreamEnd
 
+STANDARD_BUCKETS = ("heartguard_signals", "heartguard_predictions")
 COLUMNS = (
     "stream_id",
     "device_id",
@@ -55,17 +56,21 @@ def bindings_of(database: Database, client: InternalClient, caller: Caller, stre
 
 
 def keep_binding(session: Session, caller: Caller, binding_id: UUID | str, values: dict[str, Any]) -> None:
-    """Remember a stream's place, and make its bucket when the organisation has none, or is deleting it."""
-    bucket = {"id": uuid7(), "org_id": caller.org_id, "name": values["bucket"], "version": 1}
-    session.execute(
-        insert(Bucket)
-        .values(bucket)
-        .on_conflict_do_update(
-            index_elements=[Bucket.org_id, Bucket.name],
-            set_={"deleted_at": None, "version": Bucket.version + 1},
-            where=Bucket.deleted_at.is_not(None),
+    """Remember a stream's place, and make its bucket when the organisation has none, or is deleting it.
+
+    With its first stream an organisation gets the standard buckets, too; what it does not want of them it may delete.
+    """
+    own = values["bucket"]
+    for name in sorted({own, *STANDARD_BUCKETS}):
+        bucket = insert(Bucket).values({"id": uuid7(), "org_id": caller.org_id, "name": name, "version": 1})
+        identity = [Bucket.org_id, Bucket.name]
+        revived = {"deleted_at": None, "version": Bucket.version + 1}
+        deleted = Bucket.deleted_at.is_not(None)
+        session.execute(
+            bucket.on_conflict_do_update(index_elements=identity, set_=revived, where=deleted)
+            if name == own
+            else bucket.on_conflict_do_nothing(index_elements=identity)
         )
-    )
     row = {"id": binding_id, "org_id": caller.org_id, **values}
     session.execute(insert(StreamBinding).values(row).on_conflict_do_nothing())
     notify(session, "buckets")

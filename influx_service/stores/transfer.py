@@ -78,8 +78,6 @@ def _lines(rows: Iterable[list[str]]) -> Iterator[str]:
     seconds: dict[str, int] = {}
     for row in rows:
         match row:
-            case []:
-                continue
             case ["#datatype", *_]:
                 kinds, names = row, []
                 continue

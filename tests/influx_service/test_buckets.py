@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import time
 from datetime import timedelta
 
 import pytest
 
 from influx_service import tasks
+from influx_service.stores import InfluxStore, Point
 from tests.influx_service.support import BEGIN, at
+from tests.support.influxdb import ORG, TOKEN, emulated_influxdb
 from tests.support.services import event_like
 
 
@@ -20,6 +23,11 @@ def create(influx, person, name="research", **body):
     answer = influx.call("POST", "/timeseries/buckets", person, json={"name": name, **body})
     assert answer.status_code == 201, answer.text
     return answer
+
+
+def buckets_of(influx, person):
+    """The organisation's buckets by name."""
+    return {row["name"]: row for row in influx.call("GET", "/timeseries/buckets", person).json["data"]}
 
 
 def kept(store, person):
@@ -81,8 +89,8 @@ def test_the_engine_follows_the_table(influx, clinician, store):
 
 def test_a_bucket_with_open_streams_stays(influx, clinician, bind, others, store):
     stream = bind(bucket="research")
-    (bucket,) = influx.call("GET", "/timeseries/buckets", clinician).json["data"]
-    assert (bucket["name"], bucket["retention_days"]) == ("research", None)
+    bucket = buckets_of(influx, clinician)["research"]
+    assert bucket["retention_days"] is None
     path = f"/timeseries/buckets/{bucket['id']}"
     answer = influx.call("DELETE", path, clinician)
     assert (answer.status_code, answer.json["error"]["id"]) == (409, "HG-TSR-006")
@@ -104,13 +112,13 @@ def test_a_new_stream_saves_a_bucket_from_deletion(influx, clinician, bind, othe
 def test_late_samples_do_not_bring_a_deleted_bucket_back(influx, clinician, bind, others, store):
     stream = bind(bucket="research")
     influx.deliver(stream.ended(BEGIN + timedelta(seconds=60)), clinician.org_id)
-    (bucket,) = influx.call("GET", "/timeseries/buckets", clinician).json["data"]
+    bucket = buckets_of(influx, clinician)["research"]
     assert influx.call("DELETE", f"/timeseries/buckets/{bucket['id']}", clinician).status_code == 204
     body = {"stream_id": stream.id, "started_at": at(0), "values": [1.0]}
     for _ in range(2):
         assert influx.call("POST", "/timeseries/write", clinician, json=body).status_code == 404
         tasks.follow_buckets(influx.database, store)
-    assert kept(store, clinician) == {}
+    assert "research" not in kept(store, clinician)
 
 
 def test_a_write_before_the_worker_came_takes_the_retention(influx, clinician, bind, others, store):
@@ -163,6 +171,20 @@ def test_no_bucket_keeps_longer_than_the_organisation(influx, clinician, strange
     found = {row["name"]: (row["retention_days"], row["kept_days"]) for row in listed}
     assert found == {"research": (None, 365), "short": (30, 30), "long": (9_000, 365)}
     assert influx.audited(clinician.org_id)[-1] == "organization_rules.kept"
+
+
+@pytest.mark.parametrize("engine", ["embedded", "influxdb"])
+def test_both_standard_buckets_are_made_with_the_organisations_retention(influx, clinician, bind, store, engine):
+    with emulated_influxdb() as server:
+        store = store if engine == "embedded" else InfluxStore(server.url, TOKEN, ORG)
+        keep(influx, clinician, 365)
+        for _ in range(2):
+            bind()
+            tasks.follow_buckets(influx.database, store)
+            assert kept(store, clinician) == {"heartguard_signals": 365, "heartguard_predictions": 365}
+        store.write(
+            str(clinician.org_id), "heartguard_predictions", [Point("risk", {}, {"value": 0.5}, time.time_ns())]
+        )
 
 
 def test_an_older_rule_that_comes_late_changes_nothing(influx, clinician, store):
