@@ -131,7 +131,8 @@ def inference(service: ServiceUnderTest, person: Person) -> Samples:
 def user(service: ServiceUnderTest, person: Person) -> Samples:
     """A member of the organisation with a phone."""
     assert service.call("PATCH", "/users/me", person, json={"display_name": "Ana"}).status_code == 200
-    (membership,) = service.call("GET", "/memberships", person).json["data"]
+    mine = {"user_id": str(person.user_id)}
+    (membership,) = service.call("GET", "/memberships", person, query_string=mine).json["data"]
     phone = {"platform": "ios", "name": "Mi teléfono", "fingerprint": "installation-1"}
     device = made(service, person, "/users/me/devices", phone)
     return {"user_id": str(person.user_id), "membership_id": membership["id"], "device_id": device["id"]}

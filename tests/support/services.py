@@ -15,7 +15,7 @@ from sqlalchemy import text
 from werkzeug.test import TestResponse
 
 from common import messaging
-from common.auth import AUDIENCE, INTERNAL_AUDIENCE, TokenSigner
+from common.auth import AUDIENCE, INTERNAL_AUDIENCE, TokenSigner, device_subject
 from common.config import package_of
 from common.consuming import QueueConsumer
 from common.database import ALL_ORGANIZATIONS, Database
@@ -34,6 +34,11 @@ class Person:
     user_id: UUID = field(default_factory=uuid4)
     roles: tuple[str, ...] = ("clinician",)
     permissions: frozenset[str] = ALL_PERMISSIONS
+
+    @property
+    def subject(self) -> str:
+        """The `sub` of their token; a device's own token names the device."""
+        return device_subject(self.user_id) if self.roles == ("device",) else str(self.user_id)
 
 
 class ServiceUnderTest:
@@ -56,7 +61,7 @@ class ServiceUnderTest:
         """An access token for a person."""
         signer = TokenSigner(self.service.settings, AUDIENCE)
         return signer.sign(
-            str(person.user_id),
+            person.subject,
             seconds=900,
             org_id=person.org_id,
             roles=person.roles,
