@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import threading
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any, ClassVar
@@ -11,28 +9,23 @@ from uuid import UUID, uuid4
 
 import msgspec
 import pytest
-from werkzeug.serving import make_server
 
 from common.database import ALL_ORGANIZATIONS
 from common.events import Event
 from common.http import InternalClient
 from inference_service import windows
 from inference_service.models import Monitor
+from tests.support.listening import listening
 from tests.support.services import Person, ServiceUnderTest, event_like
 
 PATIENCE_S = 300  # claims; more than any test needs
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def influx(service):
-    """The time-series service, also behind a port."""
-    found = service("influx")
-    server = make_server("127.0.0.1", 0, found.app, threaded=True)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    os.environ["INFLUX_PORT"] = str(server.server_port)
-    yield found
-    server.shutdown()
-    server.server_close()
+    """The time-series service, listening where the inference service looks for it."""
+    with listening(service("influx")) as running:
+        yield running
 
 
 @pytest.fixture

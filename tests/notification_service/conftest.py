@@ -13,7 +13,7 @@ from tests.notification_service.workers import WorkerProcess
 from tests.support.listening import listening
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def neighbours(service) -> Iterator[None]:
     """The services that are asked, over HTTP."""
     with ExitStack() as open_:

@@ -17,21 +17,21 @@ def organizations(service):
     return service("organization")
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def users(service):
     """The user service, listening where the organization service looks for it."""
     with listening(service("user")) as running:
         yield running
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def auth(service):
     """The auth service, listening where the organization service looks for it."""
     with listening(service("auth")) as running:
         yield running
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def media(service):
     """The media service, without a store, listening where the organization service looks for it."""
     with listening(service("media")) as running:

@@ -9,7 +9,7 @@ import pytest
 from tests.support.listening import listening
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def auth(service):
     """The auth service, listening where the user service looks for it."""
     with listening(service("auth")) as running:
