@@ -12,7 +12,7 @@ from auth_service.administration_schemas import (
     UserFilter,
     UserIn,
 )
-from auth_service.passwords import require_strong
+from auth_service.routes import hash_password
 from auth_service.schemas import UserOut
 from common.api import Api, Tenancy, page_of
 from common.pagination import PageFilter
@@ -22,13 +22,17 @@ from common.permissions import Permission as P
 api = Api("administration")
 
 
-@api.post("/auth/users", permission=P.USER_WRITE, body=UserIn, returns=UserOut, creates="/auth/users/{id}")
-def create_user(database, caller, hasher, body):
+@api.post(
+    "/auth/users",
+    permission=P.USER_WRITE,
+    body=UserIn,
+    returns=UserOut,
+    creates="/auth/users/{id}",
+    prepare=hash_password,
+)
+def create_user(session, caller, prepared, body):
     """Create an account in the organisation, with roles whose permissions the caller holds too."""
-    require_strong(body["password"], body["email"], body["name"])
-    password_hash = hasher.hash(body.pop("password"))
-    with database.transaction(caller.org_id) as session:
-        return actions.create_user(session, caller, password_hash=password_hash, **body)
+    return actions.create_user(session, caller, password_hash=prepared, **body)
 
 
 @api.get("/auth/users", permission=P.USER_READ, query=UserFilter, returns=page_of(UserOut))

@@ -18,10 +18,10 @@ from auth_service.models import ACTIVE, Role, User, UserRole, UserSession
 from auth_service.passwords import PasswordHasher
 from auth_service.roles import SUPERADMIN
 from auth_service.sessions import revoke_access, revoke_sessions
-from auth_service.vault import Vault
 from common.auth import service_caller
 from common.database import ALL_ORGANIZATIONS, Database
 from common.outbox import record
+from common.vault import Vault
 
 _CALLER = service_caller("auth", request_id="bootstrap")
 
@@ -63,7 +63,7 @@ def main(arguments: list[str]) -> int:
     with database.transaction(ALL_ORGANIZATIONS) as session:
         made = True
         if arguments:
-            reset_superadmin(session, Vault(settings), email, password_hash)
+            reset_superadmin(session, Vault(settings.secret_keys), email, password_hash)
         else:
             made = make_superadmin(session, email, password_hash)
     if made:

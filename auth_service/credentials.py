@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
-from typing import Any, TypeVar
+from typing import Any
 from uuid import UUID
 
-from sqlalchemy import func, select, update
+from sqlalchemy import ColumnElement, func, select, update
 from sqlalchemy.orm import Session
 
 from auth_service import queries, throttle
@@ -17,41 +16,46 @@ from auth_service.events import AccountMailQueued
 from auth_service.models import ACTIVE, PASSWORD_CHANGED, PASSWORD_RESET, AccountMail, User, UserSession
 from auth_service.passwords import PasswordHasher, require_strong
 from auth_service.sessions import revoke_access, revoke_sessions
-from auth_service.sign_in import with_password
-from auth_service.vault import Vault
+from auth_service.sign_in import TriedPassword, try_password, with_password
 from common.auth import Caller
 from common.database import ALL_ORGANIZATIONS, Database
 from common.errors import ApiError
 from common.outbox import record
+from common.vault import Vault
 
 RESET_LIFETIME = timedelta(minutes=30)
 OPEN_RESETS = 3  # more letters than that in half an hour serve nobody but whoever wants to annoy
 
-T = TypeVar("T")
+
+def hash_new(hasher: PasswordHasher, password: str, *known: str) -> str:
+    """The hash of a new password; raises ValidationFailed for a weak one, Unavailable."""
+    require_strong(password, *known)
+    return hasher.hash(password)
 
 
-def with_own_password(
-    database: Database,
-    caller: Caller,
-    hasher: PasswordHasher,
-    vault: Vault,
-    password: str,
-    then: Callable[[Session, Caller, User], T | ApiError],
-) -> T:
-    """Like sign_in.with_password, for the calling user: a stolen access token alone changes no credential."""
+def try_own_password(
+    database: Database, caller: Caller, hasher: PasswordHasher, vault: Vault, password: str
+) -> TriedPassword:
+    """Like sign_in.try_password, for the calling user: a stolen access token alone changes no credential."""
     with database.transaction(ALL_ORGANIZATIONS, technical=True) as session:
         email = queries.get_self(session, caller).email
-    return with_password(database, caller, hasher, vault, email, password, then)
+    return try_password(database, hasher, vault, email, password)
+
+
+def prepare_change(
+    database: Database, caller: Caller, hasher: PasswordHasher, vault: Vault, current_password: str, password: str
+) -> tuple[TriedPassword, str]:
+    """The caller's password tried, and the hash of the next; raises ValidationFailed, AccountLocked, Unavailable."""
+    with database.transaction(ALL_ORGANIZATIONS, technical=True) as session:
+        user = queries.get_self(session, caller)
+    fresh = hash_new(hasher, password, user.email, user.name)
+    return try_password(database, hasher, vault, user.email, current_password), fresh
 
 
 def change_password(
-    database: Database, caller: Caller, hasher: PasswordHasher, vault: Vault, current_password: str, password: str
-) -> None:
-    """Change the caller's password and close their other sessions; raises what with_password raises."""
-    with database.transaction(ALL_ORGANIZATIONS, technical=True) as session:
-        user = queries.get_self(session, caller)
-    require_strong(password, user.email, user.name)
-    fresh = hasher.hash(password)
+    session: Session, caller: Caller, vault: Vault, tried: TriedPassword, fresh: str
+) -> None | ApiError:
+    """Give the caller another password and close their other sessions; returns what with_password returns."""
 
     def change(session: Session, caller: Caller, user: User) -> None:
         user.password_hash = fresh
@@ -59,7 +63,7 @@ def change_password(
         revoke_sessions(session, UserSession.user_id == user.id, *others)
         _record_change(session, caller, user, "user.password_changed")
 
-    with_password(database, caller, hasher, vault, user.email, current_password, change)
+    return with_password(session, caller, vault, tried, change)
 
 
 def request_reset(session: Session, caller: Caller, email: str) -> None:
@@ -81,31 +85,43 @@ def reset_token(vault: Vault, account_mail_id: UUID) -> str:
     return f"{account_mail_id.hex}.{vault.sign('password reset', account_mail_id.hex)}"
 
 
-def reset_password(
-    database: Database, caller: Caller, hasher: PasswordHasher, vault: Vault, token: str, password: str
-) -> None:
-    """Set a password with the token of a letter, once, and close every session; raises InvalidResetToken."""
+@dataclass(frozen=True, slots=True)
+class PreparedReset:
+    """A letter whose token was shown, whose it is, and the hash of the password to come."""
+
+    mail_id: UUID
+    user_id: UUID
+    fresh: str
+
+
+def _usable(mail_id: UUID) -> tuple[ColumnElement[bool], ...]:
+    return AccountMail.id == mail_id, AccountMail.used_at.is_(None), AccountMail.expires_at > func.now()
+
+
+def prepare_reset(database: Database, hasher: PasswordHasher, vault: Vault, token: str, password: str) -> PreparedReset:
+    """Read the token of a letter and hash the new password; raises InvalidResetToken, ValidationFailed, Unavailable."""
     name, _, signature = token.partition(".")
     if not vault.verify(signature, "password reset", name):
         raise InvalidResetToken
     mail_id = UUID(hex=name)
-    usable = (AccountMail.id == mail_id, AccountMail.used_at.is_(None), AccountMail.expires_at > func.now())
     with database.transaction(ALL_ORGANIZATIONS, technical=True) as session:
-        user = session.scalar(select(User).join(AccountMail, AccountMail.user_id == User.id).where(*usable))
+        user = session.scalar(select(User).join(AccountMail, AccountMail.user_id == User.id).where(*_usable(mail_id)))
     if user is None:
         raise InvalidResetToken
-    require_strong(password, user.email, user.name)
-    fresh = hasher.hash(password)
-    with database.transaction(ALL_ORGANIZATIONS) as session:
-        user = session.get_one(User, user.id, with_for_update=True)
-        spend = update(AccountMail).where(*usable).values(used_at=func.now()).returning(AccountMail.id)
-        if session.scalar(spend.execution_options(synchronize_session=False)) is None:
-            raise InvalidResetToken
-        user.password_hash = fresh
-        revoke_sessions(session, UserSession.user_id == user.id)
-        revoke_access(session, user)
-        throttle.forgive(session, throttle.source_of(vault, user.email))
-        _record_change(session, replace(caller, subject=str(user.id)), user, "user.password_reset")
+    return PreparedReset(mail_id, user.id, hash_new(hasher, password, user.email, user.name))
+
+
+def reset_password(session: Session, caller: Caller, vault: Vault, prepared: PreparedReset) -> None:
+    """Set the password, once for a letter, and close every session; raises InvalidResetToken."""
+    user = session.get_one(User, prepared.user_id, with_for_update=True)
+    spend = update(AccountMail).where(*_usable(prepared.mail_id)).values(used_at=func.now()).returning(AccountMail.id)
+    if session.scalar(spend.execution_options(synchronize_session=False)) is None:
+        raise InvalidResetToken
+    user.password_hash = prepared.fresh
+    revoke_sessions(session, UserSession.user_id == user.id)
+    revoke_access(session, user)
+    throttle.forgive(session, throttle.source_of(vault, user.email))
+    _record_change(session, replace(caller, subject=str(user.id)), user, "user.password_reset")
 
 
 def cancel_resets(session: Session, user: User) -> None:

@@ -20,11 +20,9 @@ from auth_service.errors import InvalidPairingCode
 from auth_service.models import DevicePairing, UserSession
 from auth_service.second_factor import ALPHABET
 from auth_service.sessions import device_access_token, open_family, revoke_sessions
-from auth_service.vault import Vault
 from common.auth import ACCESS_SECONDS, Caller, TokenSigner, device_subject
-from common.database import ALL_ORGANIZATIONS, Database
-from common.errors import ApiError
 from common.outbox import record
+from common.vault import Vault
 
 LIFETIME, TRIES = timedelta(minutes=10), 5
 SELECTOR, SECRET = 4, 8  # letters; 31^8 is 40 bits, for five tries in ten minutes
@@ -58,22 +56,19 @@ def issue_code(session: Session, caller: Caller, vault: Vault, device_id: UUID) 
     return {"code": f"{selector}-{secret[:4]}-{secret[4:]}", "expires_at": pairing.expires_at}
 
 
-def pair(database: Database, caller: Caller, vault: Vault, signer: TokenSigner, code: str) -> Paired:
+def pair(session: Session, caller: Caller, vault: Vault, signer: TokenSigner, code: str) -> Paired | InvalidPairingCode:
     """Open a device's session for its code, which is spent by that; an earlier session of the device is closed.
 
-    Raises InvalidPairingCode, AccountLocked.
+    Returns InvalidPairingCode, raises AccountLocked.
     """
     source = vault.digest("source", "pairing", caller.ip or "")
     plain = code.lower().replace("-", "").replace(" ", "")
-    with database.transaction(ALL_ORGANIZATIONS) as session:
-        throttle.require_open(session, source)
-        outcome = _redeem(session, caller, vault, signer, plain[:SELECTOR], plain[SELECTOR:])
-        if isinstance(outcome, ApiError):
-            throttle.count_failure(session, source)
-        else:
-            throttle.forgive(session, source)
-    if isinstance(outcome, ApiError):
-        raise outcome
+    throttle.require_open(session, source)
+    outcome = _redeem(session, caller, vault, signer, plain[:SELECTOR], plain[SELECTOR:])
+    if isinstance(outcome, InvalidPairingCode):
+        throttle.count_failure(session, source)
+    else:
+        throttle.forgive(session, source)
     return outcome
 
 

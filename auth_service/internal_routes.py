@@ -31,7 +31,9 @@ def get_revocation(session, token_id, query):
     return {"revoked": queries.is_revoked(session, subjects, query["issued_at"])}
 
 
-@api.post("/internal/contacts", permission=INTERNAL, body=ContactsIn, returns=ContactsOut, tenancy=Tenancy.ALL)
+@api.post(
+    "/internal/contacts", permission=INTERNAL, body=ContactsIn, returns=ContactsOut, tenancy=Tenancy.ALL, reads=True
+)
 def find_contacts(session, caller, body):
     """Find the addresses and languages of users of an organisation; its guests' accounts belong to others."""
     return {"contacts": queries.find_contacts(session, caller, **body)}
@@ -57,7 +59,7 @@ def get_letter(session, caller, vault, account_mail_id):
     return credentials.get_letter(session, caller, vault, account_mail_id)
 
 
-@api.post("/internal/device-pairings", permission=INTERNAL, body=DevicePairingIn, returns=DevicePairingOut, secret=True)
+@api.post("/internal/device-pairings", permission=INTERNAL, body=DevicePairingIn, returns=DevicePairingOut)
 def issue_pairing_code(session, caller, vault, body):
     """Issue a pairing code for a device of the organisation of the token."""
     return devices.issue_code(session, caller, vault, **body)

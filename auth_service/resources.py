@@ -4,17 +4,17 @@ from typing import Any
 
 from auth_service.config import Settings
 from auth_service.passwords import PasswordHasher
-from auth_service.vault import Vault
 from common import cache
 from common.auth import AUDIENCE, TokenSigner
 from common.revocation import Revocations
+from common.vault import Vault
 
 
 def open_resources(settings: Settings) -> dict[str, Any]:
     """The hasher, the vault, the signer of access tokens, and the way to tell everybody about revocations."""
     return {
         "hasher": PasswordHasher(),
-        "vault": Vault(settings),
+        "vault": Vault(settings.secret_keys),
         "signer": TokenSigner(settings, AUDIENCE),
         "revocations": Revocations(cache.connect(settings.redis_url)),
     }

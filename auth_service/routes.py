@@ -1,11 +1,10 @@
 """Endpoints that everybody uses for their own account and sessions.
 
-Each works on the caller's own rows, whatever the organisation: hence Tenancy.ALL. Views that hash a password open
-their transactions themselves, because hashing takes longer than a row may stay locked.
+Each works on the caller's own rows, whatever the organisation: hence Tenancy.ALL. Passwords are hashed before the
+transaction, because that takes longer than a row may stay locked.
 """
 
 from auth_service import actions, credentials, devices, queries, second_factor, sessions, sign_in
-from auth_service.passwords import require_strong
 from auth_service.schemas import (
     CodeIn,
     EnrolmentOut,
@@ -27,11 +26,15 @@ from auth_service.schemas import (
     UserOut,
 )
 from common.api import Api, Tenancy, page_of
-from common.database import ALL_ORGANIZATIONS
 from common.pagination import PageFilter
 from common.permissions import AUTHENTICATED, PUBLIC
 
 api = Api("account")
+
+
+def hash_password(hasher, body):
+    """The hash of the body's password, which the view does not see."""
+    return credentials.hash_new(hasher, body.pop("password"), body["email"], body["name"])
 
 
 @api.post(
@@ -42,27 +45,39 @@ api = Api("account")
     creates="/auth/users/{id}",
     tenancy=Tenancy.ALL,
     rate_class="login",
+    prepare=hash_password,
 )
-def register(database, caller, hasher, body):
+def register(session, caller, prepared, body):
     """Register as a patient."""
-    require_strong(body["password"], body["email"], body["name"])
-    password_hash = hasher.hash(body.pop("password"))
-    with database.transaction(ALL_ORGANIZATIONS) as session:
-        return actions.register_user(session, caller, password_hash=password_hash, **body)
+    return actions.register_user(session, caller, password_hash=prepared, **body)
 
 
-@api.post("/auth/login", permission=PUBLIC, body=LoginIn, returns=SignedInOut, tenancy=Tenancy.ALL, rate_class="login")
-def log_in(database, caller, hasher, vault, signer, body):
+def try_password(database, hasher, vault, body):
+    """What hashing says of the body's password, which the view does not see."""
+    given = {name: body.pop(name, None) for name in ("email", "password", "device_token")}
+    return sign_in.try_password(database, hasher, vault, **given)
+
+
+@api.post(
+    "/auth/login",
+    permission=PUBLIC,
+    body=LoginIn,
+    returns=SignedInOut,
+    tenancy=Tenancy.ALL,
+    rate_class="login",
+    prepare=try_password,
+)
+def log_in(session, caller, vault, signer, prepared, body):
     """Log in."""
-    return sign_in.log_in(database, caller, hasher, vault, signer, **body)
+    return sign_in.log_in(session, caller, vault, signer, prepared, **body)
 
 
 @api.post(
     "/auth/refresh", permission=PUBLIC, body=RefreshIn, returns=SignedInOut, tenancy=Tenancy.ALL, rate_class="login"
 )
-def refresh(database, caller, signer, body):
+def refresh(session, caller, signer, body):
     """Exchange a refresh token for new tokens."""
-    return sessions.renew(database, caller, signer, **body)
+    return sessions.renew(session, caller, signer, **body)
 
 
 @api.post(
@@ -73,9 +88,9 @@ def refresh(database, caller, signer, body):
     tenancy=Tenancy.ALL,
     rate_class="login",
 )
-def pair_device(database, caller, vault, signer, body):
+def pair_device(session, caller, vault, signer, body):
     """Exchange a pairing code for a device's tokens."""
-    return devices.pair(database, caller, vault, signer, **body)
+    return devices.pair(session, caller, vault, signer, **body)
 
 
 @api.post(
@@ -85,7 +100,7 @@ def pair_device(database, caller, vault, signer, body):
     returns=SignedInOut,
     tenancy=Tenancy.ALL,
     rate_class="login",
-    secret=True,
+    revokes_token=True,
 )
 def switch_organization(session, caller, signer, body):
     """Leave this session for one in another of the caller's organisations."""
@@ -125,16 +140,27 @@ def close_session(session, caller, session_id):
 # --- credentials -----------------------------------------------------------------------------------------------------
 
 
+def try_own_password(database, caller, hasher, vault, body):
+    """What hashing says of the caller's password."""
+    return credentials.try_own_password(database, caller, hasher, vault, body["password"])
+
+
+def try_and_hash(database, caller, hasher, vault, body):
+    """What hashing says of the caller's password, and the hash of the next."""
+    return credentials.prepare_change(database, caller, hasher, vault, **body)
+
+
 @api.post(
     "/auth/password/change",
     permission=AUTHENTICATED,
     body=PasswordChangeIn,
     tenancy=Tenancy.ALL,
     rate_class="login",
+    prepare=try_and_hash,
 )
-def change_password(database, caller, hasher, vault, body):
+def change_password(session, caller, vault, prepared):
     """Change the caller's password and close their other sessions."""
-    credentials.change_password(database, caller, hasher, vault, **body)
+    return credentials.change_password(session, caller, vault, *prepared)
 
 
 @api.post("/auth/password/forgot", permission=PUBLIC, body=PasswordForgottenIn, tenancy=Tenancy.ALL, rate_class="login")
@@ -143,10 +169,22 @@ def forgot_password(session, caller, body):
     credentials.request_reset(session, caller, **body)
 
 
-@api.post("/auth/password/reset", permission=PUBLIC, body=PasswordResetIn, tenancy=Tenancy.ALL, rate_class="login")
-def reset_password(database, caller, hasher, vault, body):
+def prepare_reset(database, hasher, vault, body):
+    """Whose password the letter's token opens, and the hash of the next."""
+    return credentials.prepare_reset(database, hasher, vault, **body)
+
+
+@api.post(
+    "/auth/password/reset",
+    permission=PUBLIC,
+    body=PasswordResetIn,
+    tenancy=Tenancy.ALL,
+    rate_class="login",
+    prepare=prepare_reset,
+)
+def reset_password(session, caller, vault, prepared):
     """Set a new password with the token from the letter."""
-    credentials.reset_password(database, caller, hasher, vault, **body)
+    credentials.reset_password(session, caller, vault, prepared)
 
 
 @api.post(
@@ -157,14 +195,15 @@ def reset_password(database, caller, hasher, vault, body):
     tenancy=Tenancy.ALL,
     enrolment=True,
     rate_class="login",
+    prepare=try_own_password,
 )
-def enrol_second_factor(database, caller, hasher, vault, body):
+def enrol_second_factor(session, caller, vault, prepared):
     """Get a secret for an authenticator app; it counts once a first code confirms it."""
 
     def enrol(session, caller, user):
         return second_factor.enrol(session, caller, vault, user)
 
-    return credentials.with_own_password(database, caller, hasher, vault, body["password"], enrol)
+    return sign_in.with_password(session, caller, vault, prepared, enrol)
 
 
 @api.post(
@@ -174,7 +213,6 @@ def enrol_second_factor(database, caller, hasher, vault, body):
     returns=RecoveryCodesOut,
     tenancy=Tenancy.ALL,
     enrolment=True,
-    secret=True,
 )
 def confirm_second_factor(session, caller, vault, body):
     """Switch the second factor on with a first code."""
@@ -182,11 +220,18 @@ def confirm_second_factor(session, caller, vault, body):
     return {"recovery_codes": second_factor.confirm(session, caller, vault, user, **body)}
 
 
-@api.post("/auth/totp/disable", permission=AUTHENTICATED, body=SecondFactorOff, tenancy=Tenancy.ALL, rate_class="login")
-def disable_second_factor(database, caller, hasher, vault, body):
+@api.post(
+    "/auth/totp/disable",
+    permission=AUTHENTICATED,
+    body=SecondFactorOff,
+    tenancy=Tenancy.ALL,
+    rate_class="login",
+    prepare=try_own_password,
+)
+def disable_second_factor(session, caller, vault, prepared, body):
     """Go without the second factor from now on."""
 
     def disable(session, caller, user):
         return second_factor.disable(session, caller, vault, user, body["code"])
 
-    credentials.with_own_password(database, caller, hasher, vault, body["password"], disable)
+    return sign_in.with_password(session, caller, vault, prepared, disable)

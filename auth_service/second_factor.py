@@ -13,10 +13,10 @@ from sqlalchemy.orm import Session
 from auth_service import queries
 from auth_service.errors import BadCredentials, SecondFactorState
 from auth_service.models import RecoveryCode, User
-from auth_service.vault import Vault
 from common.auth import Caller
 from common.errors import ApiError, SecondFactorDemanded
 from common.outbox import record
+from common.vault import Vault
 
 ISSUER = "HeartGuard"
 STEP_S, DRIFT_STEPS, CODE_DIGITS = 30, 1, 6

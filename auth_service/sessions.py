@@ -3,7 +3,7 @@
 Rows are locked in one order: user, session, refresh token. Whatever changes what a user may do locks the user first,
 so that no access token with the old permissions is made after the revocation of those that exist.
 
-Where a refusal leaves a trace that must be committed, the error is returned from the transaction and raised after it.
+Where a refusal leaves a trace that must be committed, the error is returned, not raised.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from auth_service.errors import RefreshTokenReused
 from auth_service.models import ACTIVE, RefreshToken, Revocation, User, UserSession
 from auth_service.roles import DEVICE, DEVICE_PERMISSIONS
 from common.auth import ACCESS_SECONDS, ENROLMENT, Caller, TokenSigner, device_subject
-from common.database import ALL_ORGANIZATIONS, Database, notify
+from common.database import notify
 from common.errors import ApiError, InvalidToken, NotFound, SecondFactorDemanded
 from common.outbox import record
 
@@ -126,20 +126,12 @@ def switch_organization(session: Session, caller: Caller, signer: TokenSigner, o
 # --- renewing --------------------------------------------------------------------------------------------------------
 
 
-def renew(database: Database, caller: Caller, signer: TokenSigner, refresh_token: str) -> SignedIn:
+def renew(session: Session, caller: Caller, signer: TokenSigner, refresh_token: str) -> SignedIn | ApiError:
     """Exchange a refresh token for its successor and a fresh access token.
 
-    Raises InvalidToken, and RefreshTokenReused after the session has been revoked.
+    Returns InvalidToken, and RefreshTokenReused with the session revoked.
     """
-    with database.transaction(ALL_ORGANIZATIONS) as session:
-        outcome = _rotate(session, caller, signer, refresh_token)
-    if isinstance(outcome, ApiError):
-        raise outcome
-    return outcome
-
-
-def _rotate(session: Session, caller: Caller, signer: TokenSigner, token: str) -> SignedIn | ApiError:
-    key = tokens.hash_of(token)
+    key = tokens.hash_of(refresh_token)
     owner = session.execute(
         select(UserSession.user_id, UserSession.id)
         .join(RefreshToken, RefreshToken.session_id == UserSession.id)
@@ -163,14 +155,14 @@ def _rotate(session: Session, caller: Caller, signer: TokenSigner, token: str) -
         return InvalidToken()
     if held.used_at is None:  # nobody else is at it: the session is locked
         successor = tokens.new_token()
-        held.used_at, held.successor_sealed = now, tokens.seal_successor(token, successor)
+        held.used_at, held.successor_sealed = now, tokens.seal_successor(refresh_token, successor)
         family.last_used_at, family.expires_at, family.ip = now, now + REFRESH_LIFETIME, caller.ip
         client = {"client_id": held.client_id, "device_fingerprint": held.device_fingerprint}
         session.add(_refresh_token(family, successor, caller, **client))
         record(session, caller, "session.renewed", family)
         return SignedIn(access_token(session, signer, user, family), successor, user, family.org_id)
     if held.successor_sealed is not None and held.used_at + REPLAY_WINDOW > now:
-        again = tokens.open_successor(token, held.successor_sealed)
+        again = tokens.open_successor(refresh_token, held.successor_sealed)
         return SignedIn(access_token(session, signer, user, family), again, user, family.org_id)
     revoke_sessions(session, UserSession.id == family.id)
     record(session, caller, "session.reuse_detected", family)

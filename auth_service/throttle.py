@@ -15,7 +15,7 @@ from sqlalchemy.orm import Session
 
 from auth_service.errors import AccountLocked
 from auth_service.models import LoginFailures
-from auth_service.vault import Vault
+from common.vault import Vault
 
 FAILURES, WINDOW, LOCK = 10, timedelta(minutes=15), timedelta(minutes=15)
 

@@ -8,6 +8,11 @@
         return actions.register_patient(session, caller, **body)
 
 A view names what it wants: `session`, `caller`, `body`, `query`, its path parameters, and the service's resources.
+What must come before the transaction, because it takes long (a hash) or asks elsewhere, is another function of this
+kind, `prepare=`; what it returns is the view's `prepared`. A view whose refusal leaves a trace returns the error.
+
+A POST has one effect under one Idempotency-Key: it takes the `session` of its transaction, in which the key is kept.
+Any other is declared `reads=True` (it changes nothing) or `repeatable=True` (twice is once, without any key).
 """
 
 from __future__ import annotations
@@ -17,7 +22,7 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
-from functools import cached_property, partial
+from functools import cache, cached_property, partial
 from ipaddress import ip_address
 from typing import Any
 from uuid import UUID
@@ -28,8 +33,9 @@ from marshmallow import ValidationError
 from common import conditional, idempotency, responses, serialization
 from common.auth import ANONYMOUS, AUDIENCE, INTERNAL_AUDIENCE, Caller
 from common.config import Settings
-from common.database import ALL_ORGANIZATIONS, Scope
+from common.database import ALL_ORGANIZATIONS, Database, Scope
 from common.errors import (
+    ApiError,
     Forbidden,
     InvalidToken,
     NotFound,
@@ -103,23 +109,31 @@ class Endpoint:
     """The gateway passes bodies on as they come, and waits as long as a transfer may take."""
     proxied: bool = True
     """False where the service answers itself but the gateway does not let through."""
-    secret: bool = False
-    """The answer holds a secret: it is never kept for an Idempotency-Key."""
+    prepare: Callable[..., Any] | None = None
+    """What must come before the transaction; not called for an answer that is known already."""
     enrolment: bool = False
     """Open to whoever still owes their organisation a second factor."""
+    reads: bool = False
+    """A POST that changes nothing: its body asks."""
     repeatable: bool = False
     """Doing it twice is doing it once, without any key."""
+    revokes_token: bool = False
+    """The first attempt ends the token that it came with, which still gets the kept answer."""
+
+    def __post_init__(self) -> None:
+        """Raise TypeError for a POST that could have two effects under one key."""
+        if self.method == "POST" and not (self.reads or self.repeatable) and "session" not in self.wants:
+            raise TypeError(f"{self.name}: take `session` (and `prepare=`), or declare `reads` or `repeatable`")
 
     @property
     def keeps_answer(self) -> bool:
-        """True where an Idempotency-Key is honoured: in the transaction of the effect, for somebody known."""
-        known = self.permission is not PUBLIC
-        return self.method == "POST" and known and "session" in self.wants and not self.secret
+        """True where an Idempotency-Key is honoured, in the transaction of the effect."""
+        return self.method == "POST" and not (self.reads or self.repeatable)
 
     @property
     def may_be_repeated(self) -> bool:
         """True where the gateway may send a request again whose answer got lost (a POST only with its key)."""
-        return self.method == "GET" or self.repeatable or self.keeps_answer
+        return self.method in ("GET", "POST")
 
     @property
     def reads_one(self) -> bool:
@@ -175,9 +189,14 @@ class Endpoint:
         return self.returns() if isinstance(self.returns, type) and issubclass(self.returns, Schema) else None
 
     @cached_property
+    def prepares_with(self) -> frozenset[str]:
+        """The names of the parameters of `prepare`."""
+        return _names_of(self.prepare)
+
+    @cached_property
     def wants(self) -> frozenset[str]:
         """The names of the view's parameters."""
-        return frozenset(inspect.signature(self.view).parameters)
+        return _names_of(self.view)
 
 
 class Api:
@@ -250,31 +269,57 @@ def handler_of(endpoint: Endpoint, resource: Endpoint | None) -> Callable[..., R
         if endpoint.body_schema is not None:
             available["body"] = _load(endpoint.body_schema, _body(endpoint))
         service = current_app.extensions["heartguard"]
-        wanted = endpoint.wants | (changed.wants if changed else frozenset())
+        wanted = endpoint.wants | (changed.wants if changed else frozenset()) | endpoint.prepares_with
         available |= {name: service.resources[name] for name in wanted if name in service.resources}
         if changed is not None:
             available["precondition"] = _precondition(endpoint, changed, caller)
         elif endpoint.method != "GET" and "If-Match" in request.headers:
             raise PreconditionFailed  # nothing is read at this path, so no tag can match
         if itself:
-            return _respond(endpoint, _call(endpoint, available), media_type, tagged)
+            return _respond(endpoint, _call(endpoint.view, available), media_type, tagged)
+        attempt = None
+        if endpoint.keeps_answer and idempotency.HEADER in request.headers:
+            attempt = idempotency.Attempt(service.keeper, caller, request, g.get("raw_body", b""))
+        if attempt is not None and (endpoint.prepare or g.revoked):
+            kept = _find_kept(service.database, attempt)
+            if kept is not None:
+                return kept
+        if g.revoked:
+            raise InvalidToken
+        if endpoint.prepare is not None:
+            available["onward_key"] = attempt and attempt.onward_key
+            try:
+                available["prepared"] = _call(endpoint.prepare, available)
+            except ApiError:  # refused because another attempt has just done it?
+                kept = _find_kept(service.database, attempt) if attempt is not None else None
+                if kept is None:
+                    raise
+                return kept
         with service.database.transaction(_reach(endpoint, caller)) as session:
-            attempt = None
-            if endpoint.keeps_answer and idempotency.HEADER in request.headers:
-                attempt = idempotency.Attempt(session, caller, request, g.get("raw_body", b""))
-                replayed = attempt.replay()
-                if replayed is not None:
-                    return replayed
+            kept = attempt.claim(session) if attempt is not None else None
+            if kept is not None:
+                return kept
             available["session"] = session
             if changed is not None:
-                available["precondition"](session, partial(_call, changed, available))
-            answer = _respond(endpoint, _call(endpoint, available), media_type, tagged)
-            if attempt is not None:
-                attempt.keep(answer)
+                available["precondition"](session, partial(_call, changed.view, available))
+            result = _call(endpoint.view, available)
+            if not isinstance(result, ApiError):
+                answer = _respond(endpoint, result, media_type, tagged)
+                if attempt is not None:
+                    attempt.keep(session, answer)
+            elif attempt is not None:
+                attempt.withdraw(session)
+        if isinstance(result, ApiError):
+            raise result
         return answer
 
     handle.__name__ = endpoint.name
     return handle
+
+
+def _find_kept(database: Database, attempt: idempotency.Attempt) -> Response | None:
+    with database.transaction(ALL_ORGANIZATIONS, technical=True) as session:
+        return attempt.find(session)
 
 
 def _precondition(endpoint: Endpoint, resource: Endpoint, caller: Caller) -> conditional.Precondition:
@@ -290,8 +335,13 @@ def _reach(endpoint: Endpoint, caller: Caller) -> UUID | Scope | None:
     return ALL_ORGANIZATIONS if superadmins or endpoint.tenancy is Tenancy.ALL else caller.org_id
 
 
-def _call(endpoint: Endpoint, available: dict[str, Any]) -> Any:
-    return endpoint.view(**{name: available[name] for name in endpoint.wants})
+@cache
+def _names_of(function: Callable[..., Any] | None) -> frozenset[str]:
+    return frozenset(inspect.signature(function).parameters) if function is not None else frozenset()
+
+
+def _call(function: Callable[..., Any], available: dict[str, Any]) -> Any:
+    return function(**{name: available[name] for name in _names_of(function)})
 
 
 def _authorise(endpoint: Endpoint) -> Caller:
@@ -314,6 +364,7 @@ def _authorise(endpoint: Endpoint) -> Caller:
 
 def _authenticate(endpoint: Endpoint) -> Caller:
     service = current_app.extensions["heartguard"]
+    g.revoked = False
     origin = {
         "request_id": g.request_id,
         "traceparent": g.traceparent,
@@ -330,7 +381,8 @@ def _authenticate(endpoint: Endpoint) -> Caller:
         claims = service.verifier.verify(token, INTERNAL_AUDIENCE)
     else:
         claims = service.verifier.verify_any(token)
-    if claims.audience == AUDIENCE and service.revocations.is_revoked(claims):
+    g.revoked = claims.audience == AUDIENCE and service.revocations.is_revoked(claims)
+    if g.revoked and not endpoint.revokes_token:
         raise InvalidToken
     return Caller(
         subject=claims.subject,

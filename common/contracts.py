@@ -78,6 +78,7 @@ def route_table() -> list[dict[str, Any]]:
             "permission": str(endpoint.permission),
             "rate_class": endpoint.rate_class,
             "max_body": endpoint.max_body,
+            "revokes_token": endpoint.revokes_token,
             "stream": endpoint.stream,
             "repeatable": endpoint.may_be_repeated,
             "types": endpoint.parameters,

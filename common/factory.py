@@ -19,6 +19,7 @@ from common.config import ServiceSettings, Settings, package_of
 from common.database import Database
 from common.http import InternalClient
 from common.revocation import Revocations
+from common.vault import Vault
 
 log = structlog.get_logger()
 
@@ -33,6 +34,8 @@ class Service:
     verifier: TokenVerifier
     revocations: Revocations
     redis: redis.Redis
+    keeper: Vault
+    """Seals the answers that Idempotency-Keys keep."""
     database: Database | None = None
     resources: dict[str, Any] = field(default_factory=dict)
     checks: dict[str, Check] = field(default_factory=dict)
@@ -66,7 +69,14 @@ def create_service(name: str, apis: Iterable[api.Api], settings_class: type[Sett
     resources["revocations"] = revocations
     checks |= resources.pop("checks", {})
     app.extensions["heartguard"] = Service(
-        settings, TokenVerifier(settings), revocations, client, database, resources, checks
+        settings,
+        TokenVerifier(settings),
+        revocations,
+        client,
+        Vault(settings.internal_signing_keys),
+        database,
+        resources,
+        checks,
     )
     middleware.install(app)
     observability.serve_metrics(app)
@@ -79,8 +89,9 @@ def create_service(name: str, apis: Iterable[api.Api], settings_class: type[Sett
 
 
 def _add_endpoint(app: Flask, endpoint: api.Endpoint, resource: api.Endpoint | None, resources: dict[str, Any]) -> None:
-    known = {"session", "caller", "body", "query", "precondition", *endpoint.parameters, *resources}
-    unknown = endpoint.wants - known
+    request_parts = {"caller", "body", "query", *endpoint.parameters, *resources}
+    unknown = endpoint.wants - request_parts - {"session", "precondition", "prepared"}
+    unknown |= endpoint.prepares_with - request_parts - {"onward_key"}
     if unknown:
         raise TypeError(f"{endpoint.name}: nobody provides {', '.join(sorted(unknown))}")
     app.add_url_rule(endpoint.rule, endpoint.name, api.handler_of(endpoint, resource), methods=[endpoint.method])

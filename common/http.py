@@ -41,9 +41,17 @@ class InternalClient:
         """The `data` of a GET; raises NotFound, Unavailable or UpstreamTimeout."""
         return self._call(caller, "GET", service, path, query, None, permissions)
 
-    def post(self, caller: Caller, service: str, path: str, body: Any, permissions: Iterable[Permission] = ()) -> Any:
-        """The `data` of a POST; raises NotFound, Unavailable or UpstreamTimeout."""
-        return self._call(caller, "POST", service, path, None, body, permissions)
+    def post(
+        self,
+        caller: Caller,
+        service: str,
+        path: str,
+        body: Any,
+        permissions: Iterable[Permission] = (),
+        key: str | None = None,
+    ) -> Any:
+        """The `data` of a POST, under an Idempotency-Key; raises NotFound, Unavailable or UpstreamTimeout."""
+        return self._call(caller, "POST", service, path, None, body, permissions, key)
 
     def put(self, caller: Caller, service: str, path: str, body: Any, permissions: Iterable[Permission] = ()) -> Any:
         """The `data` of a PUT; raises NotFound, Unavailable or UpstreamTimeout."""
@@ -62,11 +70,14 @@ class InternalClient:
         query: dict[str, str] | None,
         body: Any,
         permissions: Iterable[Permission],
+        key: str | None = None,
     ) -> Any:
         token = mint_service_token(self._settings, caller.org_id, permissions)
         headers = {"Authorization": f"Bearer {token}", "Accept": "application/json", "X-Request-ID": caller.request_id}
         if caller.traceparent:
             headers["traceparent"] = caller.traceparent
+        if key is not None:
+            headers["Idempotency-Key"] = key
         encoded = None
         if body is not None:
             encoded, headers["Content-Type"] = json.dumps(body, default=_plain).encode(), "application/json"

@@ -321,7 +321,7 @@ _PARAMETERS: dict[str, dict[str, Any]] = {
     "Idempotency-Key": {
         "in": "header",
         "name": "Idempotency-Key",
-        "description": "With the same key and body the first answer comes again for 24 hours.",
+        "description": "With the same key and body the first answer comes again for 24 hours; another body is a 409.",
         "schema": {"type": "string"},
     },
     "If-None-Match": {

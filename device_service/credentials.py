@@ -14,14 +14,18 @@ from device_service import queries
 from device_service.errors import DeviceInactive
 
 
-def issue_pairing_code(database: Database, client: InternalClient, caller: Caller, device_id: UUID) -> Any:
-    """A code with which the device gets its tokens, once; raises NotFound, DeviceInactive, Unavailable."""
+def ask_for_pairing_code(
+    database: Database, client: InternalClient, caller: Caller, key: str | None, device_id: UUID
+) -> Any:
+    """A code with which the device gets its tokens, once; the same for the same key.
+
+    Raises NotFound, DeviceInactive, Unavailable.
+    """
     with database.transaction(caller.org_id) as session:
         device = queries.get_device(session, caller, device_id)
         if not device.active:
             raise DeviceInactive
-        record(session, caller, "device.pairing_requested", device)
-    issued = client.post(caller, "auth", "/internal/device-pairings", {"device_id": device_id})
+    issued = client.post(caller, "auth", "/internal/device-pairings", {"device_id": device_id}, key=key)
     return issued | {"expires_at": datetime.fromisoformat(issued["expires_at"])}
 
 

@@ -94,10 +94,21 @@ def remove_device(session, caller, device_id):
     actions.remove_device(session, caller, device_id)
 
 
-@api.post("/devices/{device_id}/pairing-code", permission=P.DEVICE_WRITE, returns=PairingCodeOut, secret=True)
-def issue_pairing_code(database, client, caller, device_id):
+def ask_for_pairing_code(database, client, caller, onward_key, device_id):
+    """The code that the auth service issues."""
+    return credentials.ask_for_pairing_code(database, client, caller, onward_key, device_id)
+
+
+@api.post(
+    "/devices/{device_id}/pairing-code",
+    permission=P.DEVICE_WRITE,
+    returns=PairingCodeOut,
+    prepare=ask_for_pairing_code,
+)
+def issue_pairing_code(session, caller, prepared, device_id):
     """Issue a code with which the device gets tokens of its own, once, within ten minutes."""
-    return credentials.issue_pairing_code(database, client, caller, device_id)
+    record(session, caller, "device.pairing_requested", f"devices:{device_id}")
+    return prepared
 
 
 @api.delete("/devices/{device_id}/credentials", permission=P.DEVICE_WRITE)
@@ -106,18 +117,22 @@ def revoke_credentials(database, client, caller, device_id):
     credentials.revoke_credentials(database, client, caller, device_id)
 
 
+def check_patient(client, caller, body):
+    """Whether the patient is in the caller's reach."""
+    actions.check_patient(client, caller, body["patient_id"])
+
+
 @api.post(
     "/devices/{device_id}/assignments",
     permission=P.DEVICE_WRITE,
     body=AssignmentIn,
     returns=AssignmentOut,
     creates="/devices/{device_id}/assignments/{id}",
+    prepare=check_patient,
 )
-def assign_device(database, client, caller, device_id, body):
+def assign_device(session, caller, device_id, body):
     """Put a device on a patient for a time."""
-    actions.check_patient(client, caller, body["patient_id"])  # over the network, so before the transaction
-    with database.transaction(caller.org_id) as session:
-        return actions.assign_device(session, caller, device_id, **body)
+    return actions.assign_device(session, caller, device_id, **body)
 
 
 @api.get("/devices/{device_id}/assignments", permission=P.DEVICE_READ, query=PageFilter, returns=page_of(AssignmentOut))

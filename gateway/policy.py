@@ -36,6 +36,7 @@ class Route:
     max_body: int | None = None
     stream: bool = False
     repeatable: bool = False
+    revokes_token: bool = False
 
     @property
     def is_public(self) -> bool:

@@ -119,10 +119,15 @@ def remove_event_type(session, caller, event_type_id):
     actions.remove_event_type(session, caller, event_type_id)
 
 
-@api.post("/inferences", permission=P.INFERENCE_WRITE, body=RunIn, returns=RunOut)
-def run_inference(database, client, caller, body):
+def judge_window(database, client, caller, body):
+    """What the models say of the window."""
+    return windows.judge_once(database, client, caller, **body)
+
+
+@api.post("/inferences", permission=P.INFERENCE_WRITE, body=RunIn, returns=RunOut, prepare=judge_window)
+def run_inference(session, caller, prepared):
     """Judge one window of a stream now; it is stored and raises no alarm."""
-    return windows.run_once(database, client, caller, **body)
+    return windows.store_once(session, caller, *prepared)
 
 
 @api.get("/inferences", permission=P.INFERENCE_READ, query=InferenceFilter, returns=page_of(InferenceOut))

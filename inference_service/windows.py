@@ -23,7 +23,7 @@ from common.database import Database
 from common.errors import ApiError
 from common.http import InternalClient
 from inference_service import monitors, outcomes, queries, samples
-from inference_service.catalogue import running_versions
+from inference_service.catalogue import RunningVersion, running_versions
 from inference_service.config import Settings
 from inference_service.errors import NoSamples
 from inference_service.models import PatientProfile
@@ -250,10 +250,10 @@ def _as_json(gaps: list[tuple[datetime, datetime]]) -> str:
 # --- on demand -----------------------------------------------------------------------------------------------------
 
 
-def run_once(
+def judge_once(
     database: Database, client: InternalClient, caller: Caller, stream_id: UUID, at: datetime | None
-) -> dict[str, Any]:
-    """Judge the window of a stream that ends at `at`, store it, alarm nobody.
+) -> tuple[Any, dict[str, RunningVersion], Any]:
+    """Judge the window of a stream that ends at `at`: the monitor, the versions that run, and what came of it.
 
     Raises NotFound, NoSamples, Unavailable, UpstreamTimeout.
     """
@@ -271,8 +271,13 @@ def run_once(
     judged = _judge(client, caller, monitor, context, start, end).judged
     if not judged:
         raise NoSamples
-    versions = running_versions(database)
-    with database.transaction(caller.org_id) as session:
-        stored = outcomes.store_now(session, caller, monitor, versions, judged[-1])
-    outcome = judged[-1].outcome
+    return monitor, running_versions(database), judged[-1]
+
+
+def store_once(
+    session: Session, caller: Caller, monitor: Any, versions: dict[str, RunningVersion], item: Any
+) -> dict[str, Any]:
+    """Keep what `judge_once` found, alarm nobody."""
+    stored = outcomes.store_now(session, caller, monitor, versions, item)
+    outcome = item.outcome
     return {"status": outcome.status, "reason": outcome.reason, "quality": outcome.quality, "inferences": stored}

@@ -42,7 +42,7 @@ def query_timeseries(database, client, store, caller, query):
     return reads.read_series(database, client, store, caller, **query)
 
 
-@api.post("/timeseries/query", body=QueryIn, **READ)
+@api.post("/timeseries/query", body=QueryIn, **READ, reads=True)
 def query_timeseries_by_body(database, client, store, caller, body):
     """Get a window of a stream; the same as with GET."""
     return reads.read_series(database, client, store, caller, **body)

@@ -13,7 +13,9 @@ from common.database import notify
 from common.errors import NotFound
 from common.outbox import record
 from media_service import queries
+from media_service.errors import NotAsAnnounced, NotUploaded
 from media_service.models import PENDING, MediaAsset, MediaTag
+from media_service.storage import Stored
 
 PURGE = "purge"
 
@@ -28,17 +30,23 @@ def announce_upload(session: Session, caller: Caller, tags: Sequence[str], **val
     return asset
 
 
-def complete_upload(session: Session, caller: Caller, media_id: UUID) -> MediaAsset:
-    """The bytes are in the store and right; a second time changes nothing. Raises NotFound."""
+def complete_upload(
+    session: Session, caller: Caller, media_id: UUID, stored: Stored | None
+) -> MediaAsset | NotAsAnnounced:
+    """Accept the bytes that are in the store; a second time changes nothing. Raises NotFound, NotUploaded.
+
+    Returns NotAsAnnounced for other bytes than were announced, which are discarded.
+    """
     asset = queries.get_asset(session, caller, media_id, lock=True)
-    if asset.status == PENDING:
-        record(session, caller, "media.completed", asset, asset.complete())
+    if asset.status != PENDING:
+        return asset
+    if stored is None:
+        raise NotUploaded
+    if stored != Stored(asset.size_bytes, asset.content_type):
+        _remove(session, caller, asset, "media.rejected")
+        return NotAsAnnounced()
+    record(session, caller, "media.completed", asset, asset.complete())
     return asset
-
-
-def reject_upload(session: Session, caller: Caller, media_id: UUID) -> None:
-    """The bytes in the store are not what was announced: discard them. Raises NotFound."""
-    _remove(session, caller, queries.get_asset(session, caller, media_id, lock=True), "media.rejected")
 
 
 def remove_asset(session: Session, caller: Caller, media_id: UUID) -> None:

@@ -40,6 +40,11 @@ class MediaTag(Entity, Base):
     tag: Mapped[str] = mapped_column(String(60))
 
 
+def object_name(org_id: UUID | None, media_id: UUID) -> str:
+    """Where the bytes of a file are; each organisation's under its own prefix."""
+    return f"{org_id}/{media_id}"
+
+
 class MediaAsset(Entity, Base):
     """A file: pending until its bytes are in the store and are what was announced."""
 
@@ -68,8 +73,8 @@ class MediaAsset(Entity, Base):
 
     @property
     def object_name(self) -> str:
-        """Where the bytes are; each organisation's under its own prefix."""
-        return f"{self.org_id}/{self.id}"
+        """Where the bytes are."""
+        return object_name(self.org_id, self.id)
 
     @property
     def words(self) -> list[str]:

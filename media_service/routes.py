@@ -9,16 +9,34 @@ from media_service.schemas import MediaFilter, MediaOut, TagIn, UploadIn, Upload
 api = Api("media")
 
 
-@api.post("/media/uploads", permission=P.MEDIA_WRITE, body=UploadIn, returns=UploadOut, creates="/media/{id}")
-def announce_upload(database, storage, settings, caller, body):
+def sign_upload(storage, settings, caller, body):
+    """The link for a file that is about to be announced."""
+    return uploads.sign(storage, settings, caller, **body)
+
+
+@api.post(
+    "/media/uploads",
+    permission=P.MEDIA_WRITE,
+    body=UploadIn,
+    returns=UploadOut,
+    creates="/media/{id}",
+    prepare=sign_upload,
+)
+def announce_upload(session, caller, prepared, body):
     """Announce a file and get the signed link to send it to."""
-    return uploads.announce(database, storage, settings, caller, **body)
+    actions.announce_upload(session, caller, id=prepared["id"], **body)
+    return prepared
 
 
-@api.post("/media/{media_id}/complete", permission=P.MEDIA_WRITE, returns=MediaOut)
-def complete_upload(database, storage, caller, media_id):
+def find_upload(database, storage, caller, media_id):
+    """What the store holds of a file that is to be completed."""
+    return uploads.find(database, storage, caller, media_id)
+
+
+@api.post("/media/{media_id}/complete", permission=P.MEDIA_WRITE, returns=MediaOut, prepare=find_upload)
+def complete_upload(session, caller, media_id, prepared):
     """Say that the file was sent; it is checked and from then on found."""
-    return uploads.complete(database, storage, caller, media_id)
+    return actions.complete_upload(session, caller, media_id, prepared)
 
 
 @api.get("/media", permission=P.MEDIA_READ, query=MediaFilter, returns=page_of(MediaOut))

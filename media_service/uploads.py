@@ -5,26 +5,29 @@ from __future__ import annotations
 from typing import Any
 from uuid import UUID
 
+from uuid6 import uuid7
+
 from common.auth import Caller
 from common.database import Database
 from common.outbox import record
-from media_service import actions, queries
+from media_service import queries
 from media_service.config import Settings
-from media_service.errors import NotAsAnnounced, NotUploaded, TooLarge
-from media_service.models import READY, MediaAsset
+from media_service.errors import NotUploaded, TooLarge
+from media_service.models import READY, object_name
 from media_service.storage import Storage, Stored
 
 
-def announce(database: Database, storage: Storage, settings: Settings, caller: Caller, **values: Any) -> dict[str, Any]:
-    """Announce a file and sign the link to send it to; raises TooLarge, NoStore."""
-    if values["size_bytes"] > settings.max_media_bytes:
+def sign(
+    storage: Storage, settings: Settings, caller: Caller, *, content_type: str, size_bytes: int, **_: Any
+) -> dict[str, Any]:
+    """The id of a file to be announced and the link to send it to; raises TooLarge, NoStore, Unavailable."""
+    if size_bytes > settings.max_media_bytes:
         raise TooLarge(max_bytes=settings.max_media_bytes)
     storage.require()
-    with database.transaction(caller.org_id) as session:
-        asset = actions.announce_upload(session, caller, **values)
-    link = storage.upload_link(asset.object_name, asset.content_type, asset.size_bytes)
+    media_id = uuid7()
+    link = storage.upload_link(object_name(caller.org_id, media_id), content_type, size_bytes)
     return {
-        "id": asset.id,
+        "id": media_id,
         "method": link.method,
         "url": link.url,
         "headers": link.headers,
@@ -32,21 +35,11 @@ def announce(database: Database, storage: Storage, settings: Settings, caller: C
     }
 
 
-def complete(database: Database, storage: Storage, caller: Caller, media_id: UUID) -> MediaAsset:
-    """Check that the file arrived as announced; raises NotFound, NotUploaded, NotAsAnnounced, Unavailable."""
+def find(database: Database, storage: Storage, caller: Caller, media_id: UUID) -> Stored | None:
+    """What arrived of an announced file, None when nothing did; raises NotFound, Unavailable."""
     with database.transaction(caller.org_id) as session:
         asset = queries.get_asset(session, caller, media_id)
-    if asset.status == READY:
-        return asset
-    stored = storage.find(asset.object_name)
-    if stored is None:
-        raise NotUploaded
-    if stored != Stored(asset.size_bytes, asset.content_type):
-        with database.transaction(caller.org_id) as session:
-            actions.reject_upload(session, caller, media_id)
-        raise NotAsAnnounced
-    with database.transaction(caller.org_id) as session:
-        return actions.complete_upload(session, caller, media_id)
+    return None if asset.status == READY else storage.find(asset.object_name)
 
 
 def link_to(database: Database, storage: Storage, caller: Caller, media_id: UUID) -> str:

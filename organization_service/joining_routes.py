@@ -62,7 +62,6 @@ def remove_role(session, caller, organization_id, role_id):
     body=InvitationIn,
     returns=NewInvitationOut,
     creates="/organizations/{organization_id}/invitations/{id}",
-    secret=True,
     **WRITE,
 )
 def invite(session, caller, invitation_tokens, organization_id, body):
@@ -106,6 +105,7 @@ def revoke_invitation(session, caller, organization_id, invitation_id):
     returns=JoinedOut,
     tenancy=Tenancy.ALL,
     rate_class="login",
+    repeatable=True,
 )
 def accept_invitation(database, client, caller, token):
     """Join the organisation that sent the invitation."""

@@ -122,7 +122,7 @@ def list_accesses(session, caller, patient_id, query):
     return page
 
 
-@api.post("/internal/care", permission=INTERNAL, body=ViewerIn, returns=CareOut)
+@api.post("/internal/care", permission=INTERNAL, body=ViewerIn, returns=CareOut, reads=True)
 def find_care(session, caller, body):
     """Say which patients somebody may see (for the services that keep data about patients)."""
     return queries.find_care(session, caller, **body)

@@ -72,7 +72,7 @@ def change_preferences(session, caller, body):
     return actions.change_preferences(session, caller, **body)
 
 
-@api.post("/internal/alarm-ways", permission=INTERNAL, body=AlarmIn, returns=WaysOut)
+@api.post("/internal/alarm-ways", permission=INTERNAL, body=AlarmIn, returns=WaysOut, reads=True)
 def find_alarm_ways(session, caller, body):
     """Say how to tell people of an alarm (for the notification service)."""
     return {"ways": queries.find_ways(session, caller, **body)}
@@ -84,19 +84,23 @@ def list_memberships(session, caller, query):
     return queries.find_memberships(session, caller, **query)
 
 
+def grant_role(database, client, caller, body):
+    """Have the auth service let somebody act in the role, which it does once."""
+    directory.find_new_roles(database, client, caller, body["user_id"])
+    directory.grant(client, caller, **body)
+
+
 @api.post(
     "/memberships",
     permission=P.USER_WRITE,
     body=MembershipIn,
     returns=MembershipOut,
     creates="/memberships/{id}",
+    prepare=grant_role,
 )
-def add_membership(database, client, caller, body):
+def add_membership(session, caller, body):
     """Give somebody of the organisation another role in it."""
-    directory.find_new_roles(database, client, caller, body["user_id"])
-    directory.grant(client, caller, **body)
-    with database.transaction(caller.org_id) as session:
-        return actions.add_membership(session, caller, **body)
+    return actions.add_membership(session, caller, **body)
 
 
 @api.post("/internal/memberships", permission=INTERNAL, body=MembershipIn, returns=JoinedOut)

@@ -22,6 +22,20 @@ def age(auth, statement: str, **values) -> None:
         session.execute(text(statement), values)
 
 
+def test_a_refresh_whose_answer_was_lost_comes_again_under_its_key_alone(auth, registered):
+    """Long after the ten seconds that any client has, without a word of it in the database."""
+    luz = registered.login()
+    body, key = {"refresh_token": luz.refresh_token}, {"Idempotency-Key": str(uuid4())}
+    first = auth.call("POST", "/auth/refresh", json=body, headers=key)
+    age(auth, "UPDATE refresh_tokens SET used_at = used_at - interval '1 minute' WHERE used_at IS NOT NULL")
+    again = auth.call("POST", "/auth/refresh", json=body, headers=key)
+    assert (again.status_code, again.json) == (200, first.json)
+    assert luz._keep(again).is_let_in
+    stolen = auth.call("POST", "/auth/refresh", json=body, headers={"Idempotency-Key": str(uuid4())})
+    assert stolen.json["error"]["id"] == "HG-AUTH-004"
+    assert not luz.is_let_in
+
+
 def test_login_answers_tokens_and_the_user(account, admin):
     luz = account("clinician")
     data = luz.try_login(platform="android", client_id="app 1.0").json["data"]

@@ -51,6 +51,24 @@ def test_a_guest_stays_at_home_until_they_switch(auth, guest, admin, elsewhere):
     assert auth.audited(elsewhere.org_id) == ["user.joined", "session.opened"]
 
 
+def test_a_lost_answer_comes_again_for_the_token_that_the_switch_revoked(auth, guest, elsewhere):
+    def attempt(key, **body):
+        asked = {"organization_id": str(elsewhere.org_id)} | body
+        headers = {"Idempotency-Key": key} if key else {}
+        return guest.call("POST", "/auth/switch-organization", asked, headers=headers)
+
+    key = str(uuid4())
+    first = attempt(key)
+    assert not guest.is_let_in, "the old token is revoked"
+    again = attempt(key)
+    assert (again.status_code, again.json) == (200, first.json)
+    assert (again.headers["Cache-Control"], again.headers["Idempotency-Replayed"]) == ("no-store", "true")
+    assert attempt(key, organization_id=str(uuid4())).status_code == 409
+    assert [attempt(other).status_code for other in (None, str(uuid4()))] == [401, 401], "it opens nothing else"
+    assert auth.audited(elsewhere.org_id) == ["user.joined", "session.opened"]
+    assert guest._keep(again).is_let_in
+
+
 def test_the_new_session_is_of_the_same_client_and_renews_itself_there(guest, elsewhere):
     guest._keep(switch(guest, elsewhere.org_id))
     guest.refresh()

@@ -54,6 +54,7 @@ ROUTES = [
     _route("media", "POST", "/media", "media:write", "write", stream=True, max_body=64 * 1024 * 1024),
     _route("media", "GET", "/media/{name}", "media:read", "read", stream=True),
     _route("auth", "POST", "/auth/login", "PUBLIC", "login"),
+    _route("auth", "POST", "/auth/switch-organization", "AUTHENTICATED", "login", revokes_token=True),
     _route("auth", "GET", "/auth/me", "AUTHENTICATED", "read"),
     _route("auth", "GET", "/internal/revocations/{token_id}", "INTERNAL", "read"),
     _route("device", "GET", "/devices", "device:read", "read"),

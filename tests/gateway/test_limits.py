@@ -320,6 +320,19 @@ def test_a_revoked_token_is_told_too(settings, redis):
     assert ("RateLimit-Limit", "1200") in told
 
 
+def test_a_revoked_token_fetches_the_answer_of_what_revoked_it_and_nothing_else(gateway, services, redis):
+    session_id = secrets.token_hex(8)
+    revoked, key = bearer(sid=session_id), {"Idempotency-Key": "the-same-again"}
+    with redis_client.Redis.from_url(redis.url) as client:
+        Revocations(client).revoke(f"session:{session_id}", None)
+    switch = "/auth/switch-organization"
+    assert gateway.ask("POST", switch, revoked | key).status == 200
+    assert services["auth"].received[-1].headers["idempotency-key"] == key["Idempotency-Key"]
+    assert gateway.ask("POST", switch, revoked).status == 401
+    assert gateway.ask("POST", "/patients", revoked | key).status == 401
+    assert len(services["auth"].received) == 1 and not services["patient"].received
+
+
 def test_every_answer_past_the_limiter_tells_what_is_left(new_gateway, services):
     gateway = new_gateway(RATE_LIMITS_IP="read=6", TRUSTED_PROXY_HOPS="1")
     where = {"X-Forwarded-For": address()}

@@ -1,25 +1,25 @@
-"""What auth_service must read again (sealed) or recognise again (keyed hashes), with keys that nobody else holds."""
+"""What must be read again (sealed) or recognised again (keyed hashes) though the database alone tells nobody."""
 
 from __future__ import annotations
 
 import base64
 import hmac
 import secrets
+from collections.abc import Iterable
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
-from auth_service.config import Settings
 from common.auth import parse_keys
 
 _NONCE_BYTES = 12
 
 
 class Vault:
-    """The keys of `AUTH_SECRET_KEYS`: the first is in force, the others still open what they sealed."""
+    """A ring of keys (`kid:secret`): the first is in force, the others still open what they sealed."""
 
-    def __init__(self, settings: Settings) -> None:
-        self._keys = [key.secret for key in parse_keys(settings.secret_keys, "HS256")]
+    def __init__(self, entries: Iterable[str]) -> None:
+        self._keys = [key.secret for key in parse_keys(entries, "HS256")]
 
     def seal(self, purpose: str, secret: bytes) -> bytes:
         """AES-256-GCM under the key in force; opens for the same `purpose` only."""
