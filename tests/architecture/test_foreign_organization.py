@@ -77,8 +77,8 @@ def strangers(service):
     return samples_for(service, STRANGER)
 
 
-def fingerprint(database):
-    """What the owner's organisation holds, table by table."""
+def fingerprint(database, organization=OWNER.org_id):
+    """What an organisation holds, by default the owner's, table by table."""
     with database.transaction(ALL_ORGANIZATIONS) as session:
         tables = session.execute(
             text(
@@ -89,7 +89,7 @@ def fingerprint(database):
         return {
             table: session.execute(
                 text(f"SELECT md5(string_agg(t::text, ',' ORDER BY t::text)) FROM \"{table}\" t WHERE org_id = :org"),
-                {"org": OWNER.org_id},
+                {"org": organization},
             ).scalar()
             for table in tables
         }

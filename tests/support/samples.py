@@ -129,8 +129,9 @@ def inference(service: ServiceUnderTest, person: Person) -> Samples:
 
 
 def user(service: ServiceUnderTest, person: Person) -> Samples:
-    """A member of the organisation with a phone."""
+    """A member of the organisation with wishes and a phone."""
     assert service.call("PATCH", "/users/me", person, json={"display_name": "Ana"}).status_code == 200
+    assert service.call("PATCH", "/preferences", person, json={"language": "en"}).status_code == 200
     mine = {"user_id": str(person.user_id)}
     (membership,) = service.call("GET", "/memberships", person, query_string=mine).json["data"]
     phone = {"platform": "ios", "name": "Mi teléfono", "fingerprint": "installation-1"}
