@@ -88,6 +88,10 @@ class Browser:
         picture = self.driver.execute_cdp_cmd("Page.captureScreenshot", {"captureBeyondViewport": True, "clip": clip})
         (SCREENSHOTS / f"{name}.png").write_bytes(b64decode(picture["data"]))
 
+    def scrolls_sideways(self) -> bool:
+        wide = "return document.documentElement.scrollWidth > document.documentElement.clientWidth"
+        return bool(self.driver.execute_script(wide))
+
     def complaints(self) -> list[str]:
         return [entry["message"] for entry in self.driver.get_log("browser") if entry["level"] == "SEVERE"]
 
@@ -156,6 +160,17 @@ def test_a_person_logs_in_and_makes_a_call_from_the_documentation(browser, servi
     assert page.asked_elsewhere() == []
 
 
+def test_the_documentation_is_read_on_a_phone(browser):
+    page = browser("es", 390)
+    page.open("/docs")
+    page.click("#operations-tag-auth")
+    login = "#operations-auth-auth_log_in"
+    page.click(f"{login} .opblock-summary-control")
+    page.find(f"{login} .responses-table")
+    assert not page.scrolls_sideways()
+    page.keep("docs-390")
+
+
 @pytest.mark.parametrize(
     ("language", "heading", "state"),
     [("es", "Estado del sistema", "Funciona"), ("en", "System status", "Up")],
@@ -173,8 +188,7 @@ def test_the_status_of_twelve_services_is_seen_at_a_glance(browser, language, he
     queue = page.find("#audit table tbody th")
     assert queue.text == "trail"
     assert page.find("#patient").get_attribute("class") == "service down"
-    wide = "return document.documentElement.scrollWidth > document.documentElement.clientWidth"
-    assert not page.driver.execute_script(wide), "the page scrolls sideways"
+    assert not page.scrolls_sideways()
     page.keep(f"status-{language}-{width}")
     assert page.complaints() == []
     assert page.asked_elsewhere() == []
