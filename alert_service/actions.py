@@ -21,24 +21,28 @@ from alert_service.models import (
 )
 from alert_service.paging import open_alert, page, write_step
 from common.auth import Caller
-from common.errors import Forbidden
+from common.errors import Forbidden, NotFound
 from common.outbox import record
 
 
 def create_alert(
     session: Session,
     caller: Caller,
+    patient_id: UUID,
     type: str,
     level: str | None,
     observed_at: datetime | None,
     location: dict[str, float] | None,
     **values: Any,
 ) -> Alert:
-    """Raise an alert by hand and tell people; raises LevelOutOfRange. A person decides: it is no one's duplicate."""
+    """Raise an alert by hand and tell people; raises NotFound, LevelOutOfRange. By a person: it is no duplicate."""
+    if not caller.sees(patient_id):
+        raise NotFound
     kind = queries.get_type(session, type)
     now = datetime.now(UTC)
     alert = Alert(
         org_id=caller.org_id,
+        patient_id=patient_id,
         type=kind.code,
         level=_allowed(kind, level or kind.default_level),
         status="created",

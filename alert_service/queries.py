@@ -6,11 +6,12 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Select, false, or_, select
+from sqlalchemy import Select, or_, select
 from sqlalchemy.orm import Session
 
 from alert_service.models import OPEN_STATUSES, PAGED_LEVELS, Alert, AlertPolicy, AlertType, Base, TimelineEntry
 from common.auth import Caller
+from common.care import in_care
 from common.errors import NotFound, ValidationFailed
 from common.pagination import Page, paginate
 
@@ -18,14 +19,8 @@ MAX_STEPS = 1000
 
 
 def visible_alerts(caller: Caller) -> Select[Any]:
-    """The alerts of the caller's organisation that the caller may see.
-
-    Care links live in the patient service, so whoever sees patients only through a link sees no alert here.
-    """
-    statement = select(Alert).where(Alert.org_id == caller.org_id)
-    if caller.sees_linked_patients_only:
-        statement = statement.where(false())
-    return statement
+    """The alerts of the patients whom the caller may see."""
+    return select(Alert).where(Alert.org_id == caller.org_id, in_care(caller, Alert.patient_id))
 
 
 def get_alert(session: Session, caller: Caller, alert_id: UUID, *, to_change: bool = False) -> Alert:

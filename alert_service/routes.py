@@ -23,7 +23,7 @@ from common.pagination import Page, PageFilter
 from common.permissions import AUTHENTICATED
 from common.permissions import Permission as P
 
-alerts = Api("alerts")
+alerts = Api("alerts", care=True)
 policies = Api("alert policies")
 catalogues = Api("alert catalogues")
 

@@ -115,6 +115,8 @@ class Endpoint:
     """Open to whoever still owes their organisation a second factor."""
     reads: bool = False
     """A POST that changes nothing: its body asks."""
+    care: bool = False
+    """The view needs to know whom the caller may see: `caller.patients`."""
     repeatable: bool = False
     """Doing it twice is doing it once, without any key."""
     revokes_token: bool = False
@@ -202,8 +204,8 @@ class Endpoint:
 class Api:
     """A group of endpoints, collected by the factory."""
 
-    def __init__(self, name: str) -> None:
-        self.name = name
+    def __init__(self, name: str, *, care: bool = False) -> None:
+        self.name, self.care = name, care
         self.endpoints: list[Endpoint] = []
 
     def _declare(
@@ -212,6 +214,7 @@ class Api:
         if not isinstance(permission, Permission | Door):
             raise TypeError(f"{method} {path}: permission must be a Permission, PUBLIC, AUTHENTICATED or INTERNAL")
         declaration.setdefault("rate_class", "read" if method == "GET" else "write")
+        declaration.setdefault("care", self.care)
 
         def declare(view: Callable[..., Any]) -> Callable[..., Any]:
             if not view.__doc__:
@@ -269,6 +272,8 @@ def handler_of(endpoint: Endpoint, resource: Endpoint | None) -> Callable[..., R
         if endpoint.body_schema is not None:
             available["body"] = _load(endpoint.body_schema, _body(endpoint))
         service = current_app.extensions["heartguard"]
+        if endpoint.care:
+            available["caller"] = caller = service.resources["care"].of(caller)
         wanted = endpoint.wants | (changed.wants if changed else frozenset()) | endpoint.prepares_with
         available |= {name: service.resources[name] for name in wanted if name in service.resources}
         if changed is not None:

@@ -62,6 +62,8 @@ class Caller:
     user_agent: str | None = None
     is_service: bool = False
     scope: str | None = None
+    patients: frozenset[UUID] | None = frozenset()
+    """Whom the caller may see where an endpoint asked (common.care); None: every patient of the organisation."""
 
     @property
     def user_id(self) -> UUID | None:
@@ -96,6 +98,15 @@ class Caller:
     def oversees_organization(self) -> bool:
         """True for a service, and for whoever sees every patient of the organisation by their role."""
         return self.is_service or bool(self.roles & _OVERSEEING_ROLES)
+
+    @property
+    def sees_every_patient(self) -> bool:
+        """True for whoever oversees the organisation, or is shown all of its patients by its rules."""
+        return self.patients is None or self.oversees_organization
+
+    def sees(self, patient_id: UUID) -> bool:
+        """Whether the caller may see a patient."""
+        return self.sees_every_patient or patient_id in (self.patients or ())
 
     @property
     def is_superadmin(self) -> bool:

@@ -15,6 +15,7 @@ from flask import Flask, Response, request
 
 from common import api, cache, conditional, middleware, observability, responses
 from common.auth import TokenVerifier
+from common.care import CareRelations
 from common.config import ServiceSettings, Settings, package_of
 from common.database import Database
 from common.http import InternalClient
@@ -67,6 +68,7 @@ def create_service(name: str, apis: Iterable[api.Api], settings_class: type[Sett
     resources = resources_of(package_of(name), settings, database) | {"redis": client}
     revocations = Revocations(client)
     resources["revocations"] = revocations
+    resources["care"] = CareRelations(resources["client"], client)
     checks |= resources.pop("checks", {})
     app.extensions["heartguard"] = Service(
         settings,

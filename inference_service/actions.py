@@ -118,7 +118,7 @@ def _check_levels(values: dict[str, Any]) -> None:
 
 
 def label_event(session: Session, caller: Caller, **values: Any) -> GroundTruthLabel:
-    """Say what really happened; raises NotFound for a foreign inference, ValidationFailed."""
+    """Say what really happened; raises NotFound for a patient or inference out of sight, ValidationFailed."""
     _check_label(session, caller, values)
     label = GroundTruthLabel(org_id=caller.org_id, labelled_by=caller.subject, **values)
     session.add(label)
@@ -142,6 +142,8 @@ def remove_label(session: Session, caller: Caller, label_id: UUID) -> None:
 
 
 def _check_label(session: Session, caller: Caller, values: dict[str, Any]) -> None:
+    if not caller.sees(values["patient_id"]):
+        raise NotFound
     if values["ended_at"] is not None and values["ended_at"] <= values["onset_at"]:
         raise ValidationFailed(details=[{"field": "ended_at", "issue": "order"}])
     if not queries.knows_event_type(session, caller, values["event_type"]):
@@ -153,10 +155,12 @@ def _check_label(session: Session, caller: Caller, values: dict[str, Any]) -> No
 
 
 def set_profile(session: Session, caller: Caller, patient_id: UUID, **values: Any) -> PatientProfile:
-    """Say what the models must know of a patient; raises ValidationFailed for a limit that does not exist.
+    """Say what the models must know of a patient; raises NotFound, ValidationFailed for a limit that does not exist.
 
     Oxygen and consciousness count from now, as entered now: the models forget them after a time.
     """
+    if not caller.sees(patient_id):
+        raise NotFound
     try:
         with_overrides(ALL_LIMITS, values["limits"])
     except ValueError as error:

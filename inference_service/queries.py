@@ -6,10 +6,11 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Select, false, or_, select
+from sqlalchemy import Select, or_, select
 from sqlalchemy.orm import Session
 
 from common.auth import Caller
+from common.care import in_care
 from common.errors import NotFound
 from common.pagination import Page, paginate
 from inference_service.models import (
@@ -24,10 +25,8 @@ from inference_service.models import (
 
 
 def visible(row: Any, caller: Caller) -> Select[Any]:
-    """The rows of the caller's organisation; none for caregivers and patients, whose links are not known here."""
-    statement = select(row).where(row.org_id == caller.org_id)
-    bound = caller.sees_linked_patients_only
-    return statement.where(false()) if bound else statement
+    """The rows about patients whom the caller may see."""
+    return select(row).where(row.org_id == caller.org_id, in_care(caller, row.patient_id))
 
 
 def offered(row: Any, caller: Caller) -> Select[Any]:

@@ -25,6 +25,7 @@ from inference_service.schemas import (
 )
 
 api = Api("inference")
+patients = Api("inference about patients", care=True)
 
 
 @api.post("/models", permission=P.MODEL_MANAGE, body=ModelIn, returns=ModelOut, creates="/models/{id}")
@@ -124,13 +125,13 @@ def judge_window(database, client, caller, body):
     return windows.judge_once(database, client, caller, **body)
 
 
-@api.post("/inferences", permission=P.INFERENCE_WRITE, body=RunIn, returns=RunOut, prepare=judge_window)
+@patients.post("/inferences", permission=P.INFERENCE_WRITE, body=RunIn, returns=RunOut, prepare=judge_window)
 def run_inference(session, caller, prepared):
     """Judge one window of a stream now; it is stored and raises no alarm."""
     return windows.store_once(session, caller, *prepared)
 
 
-@api.get("/inferences", permission=P.INFERENCE_READ, query=InferenceFilter, returns=page_of(InferenceOut))
+@patients.get("/inferences", permission=P.INFERENCE_READ, query=InferenceFilter, returns=page_of(InferenceOut))
 def list_inferences(session, caller, query):
     """List the stored inferences: transitions, and one a minute."""
     page = queries.find_inferences(session, caller, **query)
@@ -138,7 +139,7 @@ def list_inferences(session, caller, query):
     return page
 
 
-@api.get("/inferences/{inference_id}", permission=P.INFERENCE_READ, returns=InferenceOut)
+@patients.get("/inferences/{inference_id}", permission=P.INFERENCE_READ, returns=InferenceOut)
 def get_inference(session, caller, inference_id):
     """Get one inference with its explanation."""
     inference = queries.get_inference(session, caller, inference_id)
@@ -146,7 +147,7 @@ def get_inference(session, caller, inference_id):
     return inference
 
 
-@api.post(
+@patients.post(
     "/ground-truth",
     permission=P.INFERENCE_WRITE,
     body=GroundTruthIn,
@@ -158,7 +159,7 @@ def label_event(session, caller, body):
     return actions.label_event(session, caller, **body)
 
 
-@api.get("/ground-truth", permission=P.INFERENCE_READ, query=GroundTruthFilter, returns=page_of(GroundTruthOut))
+@patients.get("/ground-truth", permission=P.INFERENCE_READ, query=GroundTruthFilter, returns=page_of(GroundTruthOut))
 def list_labels(session, caller, query):
     """List the ground-truth labels."""
     page = queries.find_labels(session, caller, **query)
@@ -166,7 +167,7 @@ def list_labels(session, caller, query):
     return page
 
 
-@api.get("/ground-truth/{label_id}", permission=P.INFERENCE_READ, returns=GroundTruthOut)
+@patients.get("/ground-truth/{label_id}", permission=P.INFERENCE_READ, returns=GroundTruthOut)
 def get_label(session, caller, label_id):
     """Get one ground-truth label."""
     label = queries.get_label(session, caller, label_id)
@@ -174,25 +175,25 @@ def get_label(session, caller, label_id):
     return label
 
 
-@api.put("/ground-truth/{label_id}", permission=P.INFERENCE_WRITE, body=GroundTruthIn, returns=GroundTruthOut)
+@patients.put("/ground-truth/{label_id}", permission=P.INFERENCE_WRITE, body=GroundTruthIn, returns=GroundTruthOut)
 def change_label(session, caller, label_id, body):
     """Replace a ground-truth label."""
     return actions.change_label(session, caller, label_id, **body)
 
 
-@api.delete("/ground-truth/{label_id}", permission=P.INFERENCE_WRITE)
+@patients.delete("/ground-truth/{label_id}", permission=P.INFERENCE_WRITE)
 def remove_label(session, caller, label_id):
     """Remove a ground-truth label."""
     actions.remove_label(session, caller, label_id)
 
 
-@api.put("/inference-profiles/{patient_id}", permission=P.INFERENCE_WRITE, body=ProfileIn, returns=ProfileOut)
+@patients.put("/inference-profiles/{patient_id}", permission=P.INFERENCE_WRITE, body=ProfileIn, returns=ProfileOut)
 def set_profile(session, caller, patient_id, body):
     """Say what the models must know of a patient: SpO2 scale, oxygen, known AF, pacemaker, own limits."""
     return actions.set_profile(session, caller, patient_id, **body)
 
 
-@api.get("/inference-profiles/{patient_id}", permission=P.INFERENCE_READ, returns=ProfileOut)
+@patients.get("/inference-profiles/{patient_id}", permission=P.INFERENCE_READ, returns=ProfileOut)
 def get_profile(session, caller, patient_id):
     """Get what the models know of a patient."""
     profile = queries.get_profile(session, caller, patient_id)

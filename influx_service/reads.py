@@ -13,7 +13,6 @@ from common.database import Database
 from common.errors import NotFound, ValidationFailed
 from common.http import InternalClient
 from common.outbox import record
-from common.permissions import Permission
 from influx_service.bindings import bindings_of
 from influx_service.errors import WindowTooLarge, store_errors
 from influx_service.models import StreamBinding
@@ -118,21 +117,11 @@ def _opened(database: Database, client: InternalClient, caller: Caller, stream_i
     stream = bindings_of(database, client, caller, stream_id)[0]
     if caller.is_service:
         return stream
-    if caller.sees_linked_patients_only:
-        _check_link(client, caller, stream.patient_id)
+    if not caller.sees(stream.patient_id):
+        raise NotFound
     with database.transaction(caller.org_id) as session:
         record(session, caller, "timeseries.read", f"signal_streams:{stream_id}")
     return stream
-
-
-def _check_link(client: InternalClient, caller: Caller, patient_id: UUID) -> None:
-    """Let a caregiver or patient pass whom a live link binds to the patient; raises NotFound."""
-    path, needed, me = f"/patients/{patient_id}", [Permission.PATIENT_READ], str(caller.user_id)
-    if client.get(caller, "patient", path, permissions=needed).get("user_id") == me:
-        return
-    links = client.get(caller, "patient", f"{path}/caregivers", {"limit": "200"}, permissions=needed)
-    if not any(link["user_id"] == me and link.get("ended_at") is None for link in links):
-        raise NotFound
 
 
 def _segments(store: Store, stream: StreamBinding, start: datetime, stop: datetime) -> list[Segment]:

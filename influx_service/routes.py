@@ -27,7 +27,7 @@ WRITE = {
     "repeatable": True,
     "max_body": MAX_BODY,
 }
-READ = {"permission": P.TIMESERIES_READ, "returns": SeriesOut, "rate_class": "read"}
+READ = {"permission": P.TIMESERIES_READ, "returns": SeriesOut, "rate_class": "read", "care": True}
 
 
 @api.post("/timeseries/write", **WRITE)
@@ -48,7 +48,7 @@ def query_timeseries_by_body(database, client, store, caller, body):
     return reads.read_series(database, client, store, caller, **body)
 
 
-@api.get("/timeseries/plot", permission=P.TIMESERIES_READ, query=PlotFilter, returns=Raw)
+@api.get("/timeseries/plot", permission=P.TIMESERIES_READ, query=PlotFilter, returns=Raw, care=True)
 def plot_timeseries(database, client, store, caller, query):
     """Draw a window of a stream as SVG: an ECG strip to scale, or a trend."""
     svg = reads.draw_series(database, client, store, caller, **query)

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from uuid import uuid4
 
 import pytest
+from sqlalchemy import text
 
+from tests.support.listening import listening
 from tests.support.servers import SessionServers, session_servers
 from tests.support.services import Person, ServiceUnderTest
 
@@ -33,6 +36,31 @@ def service(servers: SessionServers) -> Callable[[str], ServiceUnderTest]:
         return made[name]
 
     return find
+
+
+@pytest.fixture
+def cared_for(service) -> Iterator[Callable[[Person, object], None]]:
+    """`cared_for(person, patient_id)`: a link by which the person sees the patient; the patient service is asked."""
+    patients = service("patient")
+
+    def link(person: Person, patient_id: object) -> None:
+        with patients.database.transaction(person.org_id, technical=True) as session:
+            ids = {"org": person.org_id, "patient": patient_id, "person": person.user_id, "link": uuid4()}
+            session.execute(_PATIENT, ids)
+            session.execute(_LINK, ids)
+
+    with listening(patients):
+        yield link
+
+
+_PATIENT = text(
+    "INSERT INTO patients (id, org_id, name, birthdate, sex, risk_level, version)"
+    " VALUES (:patient, :org, 'Ana Pérez', '1950-01-02', 'F', 'low', 1) ON CONFLICT DO NOTHING"
+)
+_LINK = text(
+    "INSERT INTO caregiver_patient (id, org_id, patient_id, user_id, relation, version)"
+    " VALUES (:link, :org, :patient, :person, 'child', 1)"
+)
 
 
 @pytest.fixture

@@ -205,13 +205,6 @@ def test_another_organisation_sees_and_changes_nothing(ward, stranger):
     assert ward.alert() == alert
 
 
-def test_whoever_needs_a_care_link_sees_no_alert_here(ward):
-    ward.tell(uuid4())
-    caregiver = replace(ward.person, roles=("caregiver",))
-    assert ward.service.call("GET", "/alerts", caregiver).json["data"] == []
-    assert ward.step(ward.alert()["id"], "ack", person=caregiver).status_code == 404
-
-
 def test_acknowledging_needs_its_permission_and_a_person(ward):
     ward.tell(uuid4())
     alert_id = ward.alert()["id"]

@@ -183,11 +183,23 @@ def test_another_organisation_sees_no_inference(call, judged, stranger):
     assert run.status_code == 404
 
 
-@pytest.mark.parametrize("role", ["caregiver", "patient"])
-def test_caregivers_and_patients_see_no_inference_yet(call, judged, clinician, role):
-    bound = replace(clinician, user_id=uuid4(), roles=(role,))
-    assert call("GET", "/inferences", person=bound).json["data"] == []
-    assert call("GET", f"/inferences/{judged.inferences()[0]['id']}", person=bound).status_code == 404
+@pytest.mark.parametrize("role", ["clinician", "caregiver", "patient"])
+def test_people_see_the_inferences_of_those_whom_they_may_see(call, judged, clinician, cared_for, role):
+    person = replace(clinician, user_id=uuid4(), roles=(role,))
+    paths = [f"/inferences/{judged.inferences()[0]['id']}", f"/inference-profiles/{judged.patient_id}"]
+    profile = {"spo2_scale": 1}
+    label = {"patient_id": str(judged.patient_id), "event_type": "DESAT", "onset_at": judged.at(0).isoformat()}
+    assert call("PUT", paths[1], profile).status_code == 200
+    cared_for(person, uuid4())
+    assert call("GET", "/inferences", person=person).json["data"] == []
+    assert [call("GET", path, person=person).status_code for path in paths] == [404, 404]
+    assert call("PUT", paths[1], profile, person=person).status_code == 404
+    assert call("POST", "/ground-truth", label, person=person).status_code == 404
+    assert call("POST", "/inferences", {"stream_id": str(judged.stream_id)}, person=person).status_code == 404
+    cared_for(person, judged.patient_id)
+    assert len(call("GET", "/inferences", person=person).json["data"]) == len(judged.inferences())
+    assert [call("GET", path, person=person).status_code for path in paths] == [200, 200]
+    assert call("POST", "/ground-truth", label, person=person).status_code == 201
 
 
 def test_a_window_judged_on_demand_is_stored_and_alarms_nobody(call, judged):

@@ -102,18 +102,15 @@ class TestWhoMayRead:
         token = influx.service_token("inference", stranger.org_id, ("timeseries:read",))
         assert query(influx, token, written).status_code == 404
 
-    @pytest.mark.parametrize("role", ["caregiver", "patient"])
-    def test_those_whom_a_link_binds_do(self, influx, clinician, written, others, role):
+    @pytest.mark.parametrize("role", ["clinician", "caregiver", "patient"])
+    def test_those_do_who_may_see_the_patient(self, influx, clinician, written, cared_for, role):
         person = replace(clinician, roles=(role,), user_id=uuid4())
-        path = f"/patients/{written.patient_id}"
-        others.answers["patient", path] = {"user_id": str(person.user_id) if role == "patient" else None}
-        link = {"user_id": str(person.user_id), "ended_at": None}
-        others.answers["patient", f"{path}/caregivers"] = [link] if role == "caregiver" else []
+        assert query(influx, person, written).status_code == 404
+        cared_for(person, written.patient_id)
         assert query(influx, person, written).status_code == 200
-        other = replace(person, user_id=uuid4())
-        assert query(influx, other, written).status_code == 404
-        link["ended_at"] = at(0)
-        assert query(influx, person, written).status_code == (404 if role == "caregiver" else 200)
+        plot = {"stream_id": written.id, "start": at(0), "seconds": 10}
+        assert influx.call("GET", "/timeseries/plot", person, query_string=plot).status_code == 200
+        assert query(influx, replace(person, user_id=uuid4()), written).status_code == 404
 
 
 class TestPlots:

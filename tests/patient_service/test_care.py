@@ -21,6 +21,12 @@ def patients(service):
 
 
 @pytest.fixture
+def clinician(clinician):
+    """Whom nothing but their care relations shows a patient."""
+    return replace(clinician, roles=("clinician",))
+
+
+@pytest.fixture
 def admin(clinician):
     return replace(clinician, user_id=uuid4(), roles=("org_admin",))
 

@@ -28,11 +28,11 @@ ALL_PERMISSIONS = frozenset(permission.value for permission in Permission)
 
 @dataclass(frozen=True)
 class Person:
-    """Somebody with a token."""
+    """Somebody with a token, who unless a test says otherwise sees every patient of their organisation."""
 
     org_id: UUID | None = field(default_factory=uuid4)
     user_id: UUID = field(default_factory=uuid4)
-    roles: tuple[str, ...] = ("clinician",)
+    roles: tuple[str, ...] = ("org_admin",)
     permissions: frozenset[str] = ALL_PERMISSIONS
 
     @property

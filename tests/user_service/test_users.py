@@ -236,6 +236,7 @@ def test_a_membership_lives_and_each_write_is_audited(users, auth, admin, collea
 
 
 def test_nobody_gives_or_takes_a_role_above_their_own(users, admin, clinician, colleague):
+    clinician = replace(clinician, roles=("clinician",))
     body = {"user_id": colleague, "role": "org_admin"}
     refused = users.call("POST", "/memberships", clinician, json=body)
     assert (refused.status_code, refused.json["error"]["id"]) == (403, "HG-USR-002")
