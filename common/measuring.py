@@ -6,6 +6,7 @@ status page it disappears.
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
 from collections.abc import Iterable, Mapping
@@ -93,6 +94,7 @@ class Measurer:
     ) -> None:
         self._url, self._database, self._redis = url, database, client
         self._ages, self._stopping = ages, stopping
+        self._connection: pika.BlockingConnection | None = None
 
     def run(self) -> None:
         """Measure until told to stop; what is away is measured when it is back."""
@@ -104,33 +106,43 @@ class Measurer:
             except (SQLAlchemyError, BrokerError, RedisError, OSError) as error:
                 log.warning("measuring.postponed", reason=type(error).__name__)
             self._stopping.wait(EVERY_S)
+        self._disconnect()
 
     def _measure_queues(self) -> list[dict[str, Any]]:
-        found = []
-        connection = pika.BlockingConnection(parameters(self._url))
         try:
-            channel = connection.channel()
+            return self._ask_broker()
+        except BaseException:
+            self._disconnect()  # whatever broke: the next measurement begins anew
+            raise
 
-            def depth(names: Iterable[str]) -> int:
-                return sum(channel.queue_declare(name, passive=True).method.message_count for name in names)
+    def _ask_broker(self) -> list[dict[str, Any]]:
+        found = []
+        if self._connection is None:
+            self._connection = pika.BlockingConnection(parameters(self._url))
+        channel = self._connection.channel()
 
-            for queue, age in self._ages.items():
-                ready = depth([queue])
-                age.seen(ready)
-                retrying = depth(retry_queue(queue, delay) for delay in RETRY_DELAYS_S)
-                dead = depth([dead_letter_queue(queue)])
-                QUEUE_MESSAGES.labels(queue).set(ready)
-                RETRY_MESSAGES.labels(queue).set(retrying)
-                DEAD_LETTERS.labels(queue).set(dead)
-                oldest_s = round(age.seconds(), 1)
-                found.append(
-                    {"name": queue, "waiting": ready, "oldest_s": oldest_s, "retrying": retrying, "dead": dead}
-                )
-        finally:
-            if connection.is_open:
-                connection.close()
+        def depth(names: Iterable[str]) -> int:
+            return sum(channel.queue_declare(name, passive=True).method.message_count for name in names)
+
+        for queue, age in self._ages.items():
+            ready = depth([queue])
+            age.seen(ready)
+            retrying = depth(retry_queue(queue, delay) for delay in RETRY_DELAYS_S)
+            dead = depth([dead_letter_queue(queue)])
+            QUEUE_MESSAGES.labels(queue).set(ready)
+            RETRY_MESSAGES.labels(queue).set(retrying)
+            DEAD_LETTERS.labels(queue).set(dead)
+            oldest_s = round(age.seconds(), 1)
+            found.append({"name": queue, "waiting": ready, "oldest_s": oldest_s, "retrying": retrying, "dead": dead})
+        channel.close()
         MEASURED.labels("queues").set_to_current_time()
         return found
+
+    def _disconnect(self) -> None:
+        connection, self._connection = self._connection, None
+        if connection is not None and connection.is_open:
+            with contextlib.suppress(BrokerError):
+                connection.close()
 
 
 def measure_outbox(database: Database) -> dict[str, Any]:
