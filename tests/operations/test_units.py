@@ -56,6 +56,7 @@ class Gateway:
     port: int
     requests: list[tuple[str, dict[str, str], int]] = field(default_factory=list)
     connections: int = 0
+    away: threading.Event = field(default_factory=threading.Event)
 
     def serve(self) -> ThreadingHTTPServer:
         seen = self
@@ -68,6 +69,9 @@ class Gateway:
                 super().setup()
 
             def answer(self) -> None:
+                if seen.away.is_set():  # as behind Docker's proxy: accepted, and closed without a word
+                    self.close_connection = True
+                    return
                 body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
                 seen.requests.append((self.path, dict(self.headers.items()), len(body)))
                 self.send_response(200)
@@ -223,3 +227,14 @@ def test_metrics_stay_inside_and_sizes_are_the_suites_own(front: Front) -> None:
     assert "/metrics" not in [path for path, _, _ in front.gateway.requests[before:]]
     assert front.ask("POST", "/patients", b"x" * 1024 * 1024).status == 200
     assert front.ask("POST", "/timeseries/write", b"x" * 4 * 1024 * 1024).status == 200
+
+
+@needs_nginx
+def test_a_gateway_that_is_being_replaced_is_spoken_for(front: Front) -> None:
+    front.gateway.away.set()
+    try:
+        answer = front.ask("GET", "/patients")
+        assert (answer.status, answer.headers["Retry-After"]) == (503, "1")
+    finally:
+        front.gateway.away.clear()
+    assert front.ask("GET", "/patients").status == 200
