@@ -6,6 +6,7 @@ import json
 import os
 import re
 import subprocess
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -13,6 +14,7 @@ from typing import Any
 from ops.native.settings import ROOT, env_file
 
 OLDEST = (2, 24)
+DATA = ("postgres", "redis", "rabbitmq")
 COMMAND_TIMEOUT_S = 1200
 
 
@@ -84,6 +86,31 @@ class Compose:
         """All containers of the project, ended ones too."""
         return [_container(json.loads(line)) for line in self.run("ps", "--all", "--format=json").splitlines() if line]
 
+    def running(self) -> set[str]:
+        """The services of which a container runs."""
+        return set(self.counts())
+
+    def counts(self) -> Counter[str]:
+        """How many containers of each service run."""
+        return Counter(item.service for item in self.containers() if item.state == "running")
+
+    def outdated(self) -> list[Container]:
+        """Running containers whose image or configuration is another one now."""
+        hashes = dict(line.split() for line in self.run("config", "--hash=*").splitlines())
+        running = {item.name: item for item in self.containers() if item.state == "running"}
+        found = json.loads(docker("inspect", *running)) if running else []
+        images = {facts["Config"]["Image"] for facts in found}
+        ids = {name: docker("image", "inspect", "--format={{.Id}}", name).strip() for name in images}
+        return [
+            item
+            for facts in found
+            if (item := running[facts["Name"].removeprefix("/")]).service in hashes
+            and (
+                facts["Image"] != ids[facts["Config"]["Image"]]
+                or facts["Config"]["Labels"]["com.docker.compose.config-hash"] != hashes[item.service]
+            )
+        ]
+
     def is_present(self) -> bool:
         """True where a container or a volume of the project is there."""
         if self.containers():
@@ -111,6 +138,15 @@ class Compose:
 
 def _container(facts: dict[str, Any]) -> Container:
     return Container(facts["Name"], facts["Service"], facts["State"], facts["Health"], int(facts["ExitCode"]))
+
+
+def docker(*words: str) -> str:
+    """Run Docker itself; returns standard output. Raises ComposeError with the last lines of what it said."""
+    done = subprocess.run(["docker", *words], capture_output=True, text=True, timeout=COMMAND_TIMEOUT_S, check=False)
+    if done.returncode:
+        lines = (done.stdout + done.stderr).strip().splitlines()
+        raise ComposeError(f"docker {words[0]} failed:\n" + "\n".join(lines[-20:]))
+    return done.stdout
 
 
 def check_engine() -> None:

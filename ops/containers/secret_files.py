@@ -28,6 +28,8 @@ def folder() -> Path:
 def contents(variables: Mapping[str, str]) -> dict[str, str]:
     """What each file holds; `KEPT` ones that `.env` does not name are left out."""
     found = {f"{name}_database_password": variables[f"{name.upper()}_DATABASE_PASSWORD"] for name in SERVICES}
+    # Known beside it while `python -m ops.rotate` changes the role's password, else empty.
+    found |= {f"{name}_next": variables.get(f"{name.upper()}_NEXT", "") for name in list(found)}
     for name in ("postgres_password", "migrations_database_password", "redis_password"):
         found[name] = variables[name.upper()]
     for name in ("jwt_signing_keys", "internal_signing_keys", "auth_secret_keys", "audit_signing_key"):

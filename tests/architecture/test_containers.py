@@ -110,12 +110,14 @@ def test_the_debug_file_publishes_each_service_on_loopback():
 
 @pytest.mark.parametrize("name", SERVICES)
 def test_a_service_gets_its_own_secrets_only(name: str):
-    own = COMMON_SECRETS | {f"{name}_database_password"} | OWN_SECRETS.get(name, set())
+    own = (
+        COMMON_SECRETS | {f"{name}_database_password", f"{name}_database_password_next"} | OWN_SECRETS.get(name, set())
+    )
     assert secrets_of(name) == secrets_of(f"{name}-worker") == own
 
 
 def test_no_secret_stands_in_an_environment():
-    words = re.compile(r"PASSWORD$|SECRET|TOKEN|_KEYS?$|_KEYS?_|REDIS_URL|RABBITMQ_URL")
+    words = re.compile(r"PASSWORD$|_NEXT$|SECRET|TOKEN|_KEYS?$|_KEYS?_|REDIS_URL|RABBITMQ_URL")
     for name in CONTAINERS:
         for variable, value in environment_of(name).items():
             if words.search(variable):
