@@ -149,7 +149,8 @@ def _renew_webs(containers: list[str]) -> None:
 
 
 def _signal_all(containers: list[str], signal: str, arrived: Callable[[str], bool]) -> None:
-    docker("kill", f"--signal={signal}", *containers)
+    for name in containers:  # to gunicorn itself: Docker's init keeps these two signals to itself
+        docker("exec", name, "sh", "-c", f"kill -{signal} $(cat /proc/1/task/1/children)")
     for name in containers:
         _await(arrived, name)
 

@@ -39,56 +39,64 @@ def keys():
     return importlib.import_module("auth_service.keys")
 
 
-def ring_of(settings, entries: str):
-    return replace(settings, jwt_signing_keys=entries.split(","))
-
-
 def test_rotation_logs_nobody_out(auth, keys):
     settings = auth.service.settings
-    before = ",".join(settings.jwt_signing_keys)
-    after = keys.rotated(before, "HS256", NOW)
-    assert after.split(",")[1:] == [before]
-    old = TokenSigner(settings, AUDIENCE).sign("x", seconds=60)
-    new = TokenSigner(ring_of(settings, after), AUDIENCE).sign("x", seconds=60)
-    assert jwt.get_unverified_header(new)["kid"] != jwt.get_unverified_header(old)["kid"]
-    verifier = TokenVerifier(ring_of(settings, after))
-    assert verifier.verify(old).subject == verifier.verify(new).subject == "x"
-    with pytest.raises(InvalidToken):
-        TokenVerifier(settings).verify(new)
+    first = settings.jwt_signing_keys
+    both = keys.lengthened(first, "HS256", NOW)
+    new = keys.turned(both)
+    assert (both[0], new[1:]) == (first[0], first)
+    before, meanwhile, after = (replace(settings, jwt_signing_keys=ring) for ring in (first, both, new))
+    for signer in (before, meanwhile, after):
+        token = TokenSigner(signer, AUDIENCE).sign("x", seconds=60)
+        for verifier in (meanwhile, after):
+            assert TokenVerifier(verifier).verify(token).subject == "x"
+    with pytest.raises(InvalidToken):  # why a new key is accepted before it signs
+        TokenVerifier(before).verify(TokenSigner(after, AUDIENCE).sign("x", seconds=60))
 
 
-def test_a_key_goes_when_no_token_of_it_can_live(keys):
-    first = keys.rotated("k1:" + "x" * 43, "HS256", NOW)
-    soon = keys.rotated(first, "HS256", NOW + 60).split(",")
-    assert len(soon) == 3  # k1 signed until a minute ago
-    later = keys.rotated(first, "HS256", NOW + 3600).split(",")
-    assert later[1:] == first.split(",")[:1]
+def test_old_keys_go_when_no_token_of_theirs_can_live(keys):
+    ring = keys.turned(keys.lengthened(["k1:" + "x" * 43], "HS256", NOW))
+    with pytest.raises(keys.RingError):
+        keys.shortened(ring, NOW, 900, NOW + 899)
+    assert keys.shortened(ring, NOW, 900, NOW + 900) == ring[:1]
+    with pytest.raises(keys.RingError):  # the one behind signs nothing yet
+        keys.shortened(keys.lengthened(ring, "HS256", NOW + 5000), NOW, 900, NOW + 9000)
+
+
+def test_two_keys_of_one_second_have_two_names(keys):
+    ring = keys.turned(keys.lengthened([], "HS256", NOW))
+    assert len({keys.kid_of(key) for key in keys.lengthened(ring, "HS256", NOW)}) == 2
 
 
 def test_key_pairs_sign_and_verify(auth, keys, tmp_path):
     for algorithm in ("EdDSA", "RS256"):
         folder = tmp_path / algorithm
         folder.mkdir()
-        entries = keys.rotated("", algorithm, NOW, folder)
-        settings = replace(ring_of(auth.service.settings, entries), jwt_algorithm=algorithm)
+        ring = keys.lengthened([], algorithm, NOW, folder)
+        settings = replace(auth.service.settings, jwt_signing_keys=ring, jwt_algorithm=algorithm)
         token = TokenSigner(settings, AUDIENCE).sign("x", seconds=60)
         assert jwt.get_unverified_header(token)["alg"] == algorithm
-        private = Path(entries.partition(":")[2])
+        private = Path(ring[0].partition(":")[2])
         assert private.stat().st_mode & 0o077 == 0
         private.unlink()  # who verifies needs the public half only
         assert TokenVerifier(settings).verify(token).subject == "x"
 
 
 def test_rotate_changes_one_line_of_the_settings(keys, tmp_path, monkeypatch, capsys):
+    monkeypatch.delenv("JWT_SIGNING_KEYS", raising=False)
     env = tmp_path / ".env"
-    env.write_text("# mine\nJWT_SIGNING_KEYS=k1:" + "x" * 43 + "\nLOG_LEVEL=INFO\n")
+    old = "k1:" + "x" * 43
+    env.write_text(f"# mine\nJWT_SIGNING_KEYS={old}\nLOG_LEVEL=INFO\n")
     env.chmod(0o600)
     monkeypatch.setenv("HEARTGUARD_ENV_FILE", str(env))
     assert keys.main(["rotate"]) == 0
     lines = env.read_text().splitlines()
     assert (lines[0], lines[2]) == ("# mine", "LOG_LEVEL=INFO")
-    assert lines[1].startswith("JWT_SIGNING_KEYS=k") and lines[1].endswith(",k1:" + "x" * 43)
+    assert lines[1].startswith(f"JWT_SIGNING_KEYS={old},k")
     assert env.stat().st_mode & 0o777 == 0o600
-    secret = lines[1].split(",")[0].partition(":")[2]
-    assert secret not in capsys.readouterr().out
+    secret = lines[1].rpartition(":")[2]
+    assert keys.main(["rotate"]) == 0
+    assert env.read_text().splitlines()[1].endswith(f":{secret},{old}")
+    assert keys.main(["finish"]) == 1
+    assert secret not in "".join(capsys.readouterr())
     assert keys.main([]) == 64

@@ -8,7 +8,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from datetime import UTC, datetime
+from dataclasses import dataclass, field
 from itertools import cycle
 from pathlib import Path
 
@@ -17,14 +17,16 @@ import psycopg2
 import pytest
 import redis
 
-from common.auth import AUDIENCE, INTERNAL_AUDIENCE, TokenSigner, TokenVerifier
+from auth_service import keys as auth_keys
+from common.auth import AUDIENCE, INTERNAL_AUDIENCE, TokenSigner, TokenVerifier, parse_keys
 from common.config import SERVICES, ServiceSettings
 from common.database import Database
-from ops import rotate
-from ops.backups.places import Native
+from common.env_file import EnvFile, EnvFileError
 from ops.native import settings
 from ops.native.servers import LOOPBACK
-from ops.rotate import EnvFile, Rotation, RotationError
+from ops.rotation import keys
+from ops.rotation.passwords import ROLES, rotate_everything
+from ops.rotation.suites import NativeSuite, RotationError
 from tests.operations.house import House
 from tests.support.operators import leave_session
 
@@ -107,16 +109,16 @@ def test_every_secret_changes_while_programs_work(house: House) -> None:
     with house.servers() as loaded, house.entered():
         env = EnvFile(house.folder / ".env")
         before, programs = env.values(), Programs(house)
-        rotation = Rotation(Native(), reload=programs.restart)
+        suite = NativeSuite(reload=programs.restart)
         with programs.working():
             time.sleep(0.5)
-            rotation.ring("jwt")
-            rotation.ring("internal")
-            rotation.everything()
+            keys.rotate(env, suite.reload, "jwt")
+            keys.rotate(env, suite.reload, "internal")
+            rotate_everything(suite)
             os.utime(env.path, (time.time() - 1000,) * 2)
-            rotation.finish("jwt")
+            keys.finish(env, suite.reload, "jwt")
             os.utime(env.path, (time.time() - 1000,) * 2)
-            rotation.finish("internal")
+            keys.finish(env, suite.reload, "internal")
             time.sleep(0.5)
         print(f"{programs.restarts} restarts of everything, {dict(programs.done)}")
         assert programs.wrong == []
@@ -126,7 +128,7 @@ def test_every_secret_changes_while_programs_work(house: House) -> None:
         assert not [name for name in after if name.endswith("_NEXT")]
         assert all(after[name] != before[name] for name in (*settings.PASSWORDS, "JWT_SIGNING_KEYS"))
         place = {"host": LOOPBACK, "port": loaded.environment["DATABASE_PORT"], "dbname": "heartguard"}
-        for name, variable in rotate.ROLES.items():
+        for name, variable in ROLES.items():
             role = name if name == "postgres" else f"heartguard_{name}"
             psycopg2.connect(user=role, password=after[variable], **place).close()
             with pytest.raises(psycopg2.OperationalError, match="password authentication failed"):
@@ -156,62 +158,126 @@ def broker_takes(url: str) -> bool:
     return True
 
 
-def test_finish_waits_for_the_last_token_of_the_old_key(tmp_path: Path) -> None:
-    rotation, seen = ring(tmp_path, "k1:old")
-    rotation.ring("jwt")
+@dataclass
+class Ring:
+    """A `.env` alone, whose keys change, and what it said at each restart."""
+
+    env: EnvFile
+    seen: list[str] = field(default_factory=list)
+
+    def now(self) -> str:
+        return self.env.values()["JWT_SIGNING_KEYS"]
+
+    def reload(self) -> None:
+        self.seen.append(self.now())
+
+    def rotate(self, what: str = "jwt") -> None:
+        keys.rotate(self.env, self.reload, what)
+
+    def finish(self, what: str = "jwt") -> None:
+        keys.finish(self.env, self.reload, what)
+
+    def by_hand(self, command: str) -> int:
+        """What an operator does without a running suite."""
+        return auth_keys.main([command])
+
+    def age(self, seconds: float) -> None:
+        os.utime(self.env.path, (time.time() - seconds,) * 2)
+
+
+@pytest.fixture
+def ring(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], Ring]:
+    def make(entries: str, **variables: str) -> Ring:
+        path = tmp_path / ".env"
+        others = "".join(f"{name}={value}\n" for name, value in variables.items())
+        path.write_text(f"# kept\nJWT_SIGNING_KEYS={entries}\nOTHER=1\n{others}")
+        monkeypatch.setenv("HEARTGUARD_ENV_FILE", str(path))
+        return Ring(EnvFile(path))
+
+    return make
+
+
+def kids(entries: str) -> list[str]:
+    return [key.partition(":")[0] for key in entries.split(",")]
+
+
+def test_finish_waits_for_the_last_token_of_the_old_key(ring) -> None:
+    one = ring("k1:old")
+    one.rotate()
     with pytest.raises(RotationError, match="min more"):
-        rotation.finish("jwt")
-    os.utime(rotation.env.path, (time.time() - 901,) * 2)
-    rotation.finish("jwt")
-    assert len(kids(seen[-1])) == 1 and kids(seen[-1]) != ["k1"]
+        one.finish()
+    one.age(901)
+    one.finish()
+    assert len(kids(one.seen[-1])) == 1 and kids(one.seen[-1]) != ["k1"]
 
 
-def ring(tmp_path: Path, keys: str) -> tuple[Rotation, list[str]]:
-    """A rotation of a `.env` alone, and what it said at each restart."""
-    path = tmp_path / ".env"
-    path.write_text(f"# kept\nJWT_SIGNING_KEYS={keys}\nOTHER=1\n")
-    rotation = Rotation.__new__(Rotation)
-    rotation.env, seen = EnvFile(path), []
-    rotation.reload = lambda: seen.append(rotation.env.values()["JWT_SIGNING_KEYS"])
-    return rotation, seen
-
-
-def kids(keys: str) -> list[str]:
-    return [key.partition(":")[0] for key in keys.split(",")]
-
-
-def test_a_key_is_known_everywhere_before_it_signs(tmp_path: Path) -> None:
-    rotation, seen = ring(tmp_path, "k1:old")
-    rotation.ring("jwt")
-    assert [len(kids(keys)) for keys in seen] == [2, 2]
-    assert kids(seen[0])[0] == "k1" and kids(seen[1])[1] == "k1"
-    text = (tmp_path / ".env").read_text()
+def test_a_key_is_known_everywhere_before_it_signs(ring) -> None:
+    one = ring("k1:old")
+    one.rotate()
+    assert [len(kids(entries)) for entries in one.seen] == [2, 2]
+    assert kids(one.seen[0])[0] == "k1" and kids(one.seen[1])[1] == "k1"
+    text = one.env.path.read_text()
     assert text.startswith("# kept\n") and text.endswith("OTHER=1\n")
-    assert (tmp_path / ".env").stat().st_mode & 0o777 == 0o600
+    assert one.env.path.stat().st_mode & 0o777 == 0o600
 
 
-def test_an_interrupted_rotation_goes_on_with_the_same_key(tmp_path: Path) -> None:
-    rotation, seen = ring(tmp_path, "k1:old,r20260101000000:new")
+def test_an_interrupted_rotation_goes_on_with_the_same_key(ring) -> None:
+    one = ring("k1:old,k1767225600:new")
     with pytest.raises(RotationError, match="no new key signs yet"):
-        rotation.finish("jwt")
-    rotation.ring("jwt")
-    assert [kids(keys) for keys in seen] == [["k1", "r20260101000000"], ["r20260101000000", "k1"]]
-    rotation.ring("jwt")  # a whole new one, though the last was not finished
-    now = kids(seen[-1])
-    assert now[1:] == ["r20260101000000", "k1"] and now[0] > f"r{datetime.now(UTC):%Y}"
+        one.finish()
+    one.rotate()
+    assert [kids(entries) for entries in one.seen] == [["k1", "k1767225600"], ["k1767225600", "k1"]]
+    one.rotate()  # a whole new one, though the last was not finished
+    now = kids(one.seen[-1])
+    assert now[1:] == ["k1767225600", "k1"] and now[0] > "k1767225600"
 
 
-def test_keys_that_seal_for_ever_are_never_forgotten(tmp_path: Path) -> None:
-    rotation, _ = ring(tmp_path, "k1:old")
+@pytest.mark.parametrize("begun_by_hand", [True, False])
+def test_the_two_commands_in_turn_lose_no_live_key(ring, begun_by_hand: bool) -> None:
+    """Whatever the order, a key that signed within the life of a token is accepted by all."""
+    one = ring("k1:old")
+    signed = ["k1"]
+    for round_ in range(4):
+        if begun_by_hand == (round_ % 2 == 0):
+            assert one.by_hand("rotate") == 0
+            assert kids(one.now())[0] == signed[-1]
+            assert one.by_hand("rotate") == 0
+        else:
+            one.rotate()
+        signed.append(kids(one.now())[0])
+        assert one.by_hand("finish") == 1
+        assert set(signed) <= set(kids(one.now()))
+    assert len(set(signed)) == 5
+    one.age(901)
+    assert one.by_hand("finish") == 0 and kids(one.now()) == signed[-1:]
+
+
+def test_either_command_ends_what_the_other_began(ring) -> None:
+    one = ring("k1:old")
+    assert one.by_hand("rotate") == 0
+    waiting = kids(one.now())[1]
+    one.rotate()
+    assert [kids(entries) for entries in one.seen] == [["k1", waiting], [waiting, "k1"]]
+
+
+@pytest.mark.parametrize("algorithm", ["EdDSA", "RS256"])
+def test_key_pairs_change_like_secrets(ring, tmp_path: Path, algorithm: str) -> None:
+    first = auth_keys.lengthened([], algorithm, 1_700_000_000, tmp_path)
+    one = ring(",".join(first), JWT_ALGORITHM=algorithm)
+    one.rotate()
+    assert [kids(entries)[0] == "k1700000000" for entries in one.seen] == [True, False]
+    for entries in one.seen:
+        assert len(parse_keys(entries.split(","), algorithm, public=True)) == 2
+
+
+def test_keys_that_seal_for_ever_are_never_forgotten(ring) -> None:
     with pytest.raises(RotationError, match="old keys stay"):
-        rotation.finish("audit")
+        ring("k1:old").finish("audit")
 
 
-def test_a_variable_of_the_shell_is_not_changed_behind_its_back(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    rotation, seen = ring(tmp_path, "k1:old")
+def test_a_variable_of_the_shell_is_not_changed_behind_its_back(ring, monkeypatch: pytest.MonkeyPatch) -> None:
+    one = ring("k1:old")
     monkeypatch.setenv("JWT_SIGNING_KEYS", "k1:old")
-    with pytest.raises(RotationError, match="unset it"):
-        rotation.ring("jwt")
-    assert seen == []
+    with pytest.raises(EnvFileError, match="unset it"):
+        one.rotate()
+    assert one.seen == []

@@ -1,0 +1,1 @@
+"""New keys and passwords for a running suite, in either runtime."""
