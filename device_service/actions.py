@@ -118,6 +118,8 @@ def remove_device(session: Session, caller: Caller, device_id: UUID) -> None:
 
 def check_patient(client: InternalClient, caller: Caller, patient_id: UUID) -> None:
     """Make sure that a patient is there, because a device on the wrong one harms; raises UnknownPatient."""
+    if not caller.sees(patient_id):
+        raise UnknownPatient
     try:
         client.get(caller, "patient", f"/patients/{patient_id}", permissions=[Permission.PATIENT_READ])
     except NotFound as error:
@@ -210,7 +212,7 @@ def open_stream(
         raise SignalNotOffered(signal=signal_type)
     started_at = started_at or datetime.now(UTC)
     assigned = queries.find_assigned_patient(session, device.id, started_at)
-    if assigned is None or patient_id not in (None, assigned):
+    if assigned is None or patient_id not in (None, assigned) or not caller.sees(assigned):
         raise DeviceNotAssigned
     stream = SignalStream(
         org_id=device.org_id,

@@ -10,6 +10,7 @@ from sqlalchemy import Select, false, func, or_, select
 from sqlalchemy.orm import Session
 
 from common.auth import Caller
+from common.care import in_care
 from common.errors import NotFound
 from common.pagination import Page, paginate
 from device_service.models import (
@@ -22,11 +23,15 @@ from device_service.models import (
 )
 
 
+def visible_devices(caller: Caller) -> Select[Any]:
+    """The organisation's devices; none for caregivers and patients, who do not handle them."""
+    statement = select(Device).where(Device.org_id == caller.org_id)
+    return statement.where(false()) if caller.sees_linked_patients_only else statement
+
+
 def visible(model: Any, caller: Caller) -> Select[Any]:
-    """The rows of the caller's organisation; none for caregivers and patients, whose links are not known here."""
-    statement = select(model).where(model.org_id == caller.org_id)
-    bound = caller.sees_linked_patients_only
-    return statement.where(false()) if bound else statement
+    """The rows about patients whom the caller may see."""
+    return select(model).where(model.org_id == caller.org_id, in_care(caller, model.patient_id))
 
 
 def _get(session: Session, statement: Select[Any]) -> Any:
@@ -53,7 +58,7 @@ def find_device_types(session: Session, caller: Caller, limit: int, cursor: str 
 
 def get_device(session: Session, caller: Caller, device_id: UUID, *, lock: bool = False) -> Device:
     """One device, locked against concurrent changes on demand; raises NotFound."""
-    statement = visible(Device, caller).where(Device.id == device_id)
+    statement = visible_devices(caller).where(Device.id == device_id)
     return _get(session, statement.with_for_update(of=Device) if lock else statement)
 
 
@@ -67,7 +72,7 @@ def find_devices(
     active: bool | None = None,
 ) -> Page:
     """The organisation's devices, newest first."""
-    statement = visible(Device, caller)
+    statement = visible_devices(caller)
     if serial is not None:
         statement = statement.where(Device.serial == serial)
     if type is not None:
@@ -80,7 +85,7 @@ def find_devices(
 def find_assignments(session: Session, caller: Caller, device_id: UUID, limit: int, cursor: str | None) -> Page:
     """The assignments of a device, newest first; raises NotFound."""
     device = get_device(session, caller, device_id)
-    statement = select(DeviceAssignment).where(DeviceAssignment.device_id == device.id)
+    statement = visible(DeviceAssignment, caller).where(DeviceAssignment.device_id == device.id)
     return paginate(session, statement, DeviceAssignment.id, limit, cursor)
 
 

@@ -26,6 +26,7 @@ from device_service.schemas import (
 )
 
 api = Api("devices")
+patients = Api("devices on patients", care=True)
 
 
 @api.post(
@@ -122,7 +123,7 @@ def check_patient(client, caller, body):
     actions.check_patient(client, caller, body["patient_id"])
 
 
-@api.post(
+@patients.post(
     "/devices/{device_id}/assignments",
     permission=P.DEVICE_WRITE,
     body=AssignmentIn,
@@ -135,7 +136,9 @@ def assign_device(session, caller, device_id, body):
     return actions.assign_device(session, caller, device_id, **body)
 
 
-@api.get("/devices/{device_id}/assignments", permission=P.DEVICE_READ, query=PageFilter, returns=page_of(AssignmentOut))
+@patients.get(
+    "/devices/{device_id}/assignments", permission=P.DEVICE_READ, query=PageFilter, returns=page_of(AssignmentOut)
+)
 def list_assignments(session, caller, device_id, query):
     """List the assignments of a device."""
     page = queries.find_assignments(session, caller, device_id, **query)
@@ -143,7 +146,7 @@ def list_assignments(session, caller, device_id, query):
     return page
 
 
-@api.post(
+@patients.post(
     "/devices/{device_id}/assignments/{assignment_id}/end",
     permission=P.DEVICE_WRITE,
     body=AssignmentEnd,
@@ -172,7 +175,7 @@ def list_health(session, caller, device_id, query):
     return queries.find_health(session, caller, device_id, **query)
 
 
-@api.post(
+@patients.post(
     "/devices/{device_id}/streams",
     permission=P.DEVICE_WRITE,
     body=StreamIn,
@@ -184,7 +187,7 @@ def open_stream(session, caller, device_id, body):
     return actions.open_stream(session, caller, device_id, **body)
 
 
-@api.get("/devices/{device_id}/streams", permission=P.DEVICE_READ, query=StreamFilter, returns=page_of(StreamOut))
+@patients.get("/devices/{device_id}/streams", permission=P.DEVICE_READ, query=StreamFilter, returns=page_of(StreamOut))
 def list_device_streams(session, caller, device_id, query):
     """List the streams of a device."""
     page = queries.find_streams(session, caller, device_id=device_id, **query)
@@ -192,7 +195,7 @@ def list_device_streams(session, caller, device_id, query):
     return page
 
 
-@api.get("/streams", permission=P.DEVICE_READ, query=StreamFilter, returns=page_of(StreamOut))
+@patients.get("/streams", permission=P.DEVICE_READ, query=StreamFilter, returns=page_of(StreamOut))
 def list_streams(session, caller, query):
     """List the organisation's streams, for example those of one patient."""
     page = queries.find_streams(session, caller, **query)
@@ -200,7 +203,7 @@ def list_streams(session, caller, query):
     return page
 
 
-@api.get("/streams/{stream_id}", permission=P.DEVICE_READ, returns=StreamOut)
+@patients.get("/streams/{stream_id}", permission=P.DEVICE_READ, returns=StreamOut)
 def get_stream(session, caller, stream_id):
     """Get one stream."""
     stream = queries.get_stream(session, caller, stream_id)
@@ -208,13 +211,13 @@ def get_stream(session, caller, stream_id):
     return stream
 
 
-@api.post("/streams/{stream_id}/end", permission=P.DEVICE_WRITE, body=AssignmentEnd, returns=StreamOut)
+@patients.post("/streams/{stream_id}/end", permission=P.DEVICE_WRITE, body=AssignmentEnd, returns=StreamOut)
 def end_stream(session, caller, stream_id, body):
     """End a stream: it takes no samples after that."""
     return actions.end_stream(session, caller, stream_id, **body)
 
 
-@api.post(
+@patients.post(
     "/streams/{stream_id}/bindings",
     permission=P.DEVICE_WRITE,
     body=BindingIn,
@@ -226,7 +229,7 @@ def bind_stream(session, caller, stream_id, body):
     return actions.bind_stream(session, caller, stream_id, **body)
 
 
-@api.get("/streams/{stream_id}/bindings", permission=P.DEVICE_READ, query=PageFilter, returns=page_of(BindingOut))
+@patients.get("/streams/{stream_id}/bindings", permission=P.DEVICE_READ, query=PageFilter, returns=page_of(BindingOut))
 def list_bindings(session, caller, stream_id, query):
     """List where a stream's samples are kept."""
     page = queries.find_bindings(session, caller, stream_id, **query)

@@ -14,14 +14,16 @@ from common.errors import NotFound
 from common.outbox import record
 from media_service import queries
 from media_service.errors import NotAsAnnounced, NotUploaded
-from media_service.models import PENDING, MediaAsset, MediaTag
+from media_service.models import PATIENT, PENDING, MediaAsset, MediaTag
 from media_service.storage import Stored
 
 PURGE = "purge"
 
 
 def announce_upload(session: Session, caller: Caller, tags: Sequence[str], **values: Any) -> MediaAsset:
-    """Announce a file that is to come; the caller then gets a link to send it to."""
+    """Announce a file that is to come; the caller then gets a link to send it to. Raises NotFound."""
+    if values["owner_kind"] == PATIENT and not caller.sees(values["owner_id"]):
+        raise NotFound
     asset = MediaAsset(org_id=caller.org_id, uploaded_by=caller.user_id, **values)
     asset.tags = [MediaTag(org_id=caller.org_id, tag=tag) for tag in dict.fromkeys(tags)]
     session.add(asset)

@@ -23,7 +23,8 @@ CONTENT_TYPES = (
     "text/plain",
     "video/mp4",
 )
-OWNER_KINDS = ("patient", "user", "organization", "alert", "device")
+PATIENT = "patient"
+OWNER_KINDS = (PATIENT, "user", "organization", "alert", "device")
 STATUSES = PENDING, READY = ("pending", "ready")
 
 Base = service_base()

@@ -5,22 +5,32 @@ from __future__ import annotations
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Select, or_, select
+from sqlalchemy import Select, and_, or_, select
 from sqlalchemy.orm import Session
 
 from common.auth import Caller
+from common.care import in_care
 from common.errors import NotFound
 from common.pagination import Page, paginate
-from media_service.models import READY, MediaAsset, MediaTag
+from media_service.models import PATIENT, READY, MediaAsset, MediaTag
 
 
 def visible_assets(caller: Caller) -> Select[Any]:
-    """The organisation's files; caregivers and patients, whose links are not known here, see their own."""
+    """The organisation's files, without those of patients whom the caller may not see.
+
+    Caregivers and patients see their own, and those of the patients whom they may see.
+    """
     statement = select(MediaAsset).where(MediaAsset.org_id == caller.org_id, MediaAsset.removed_at.is_(None))
-    if caller.sees_linked_patients_only:
-        own = or_(MediaAsset.uploaded_by == caller.user_id, MediaAsset.owner_id == caller.user_id)
-        statement = statement.where(own)
-    return statement
+    if caller.sees_every_patient:
+        return statement
+    shown = [
+        MediaAsset.uploaded_by == caller.user_id,
+        MediaAsset.owner_id == caller.user_id,
+        and_(MediaAsset.owner_kind == PATIENT, in_care(caller, MediaAsset.owner_id)),
+    ]
+    if not caller.sees_linked_patients_only:
+        shown.append(MediaAsset.owner_kind != PATIENT)
+    return statement.where(or_(*shown))
 
 
 def get_asset(session: Session, caller: Caller, media_id: UUID, *, lock: bool = False) -> MediaAsset:

@@ -6,7 +6,7 @@ from common.permissions import Permission as P
 from media_service import actions, queries, uploads
 from media_service.schemas import MediaFilter, MediaOut, TagIn, UploadIn, UploadOut
 
-api = Api("media")
+api = Api("media", care=True)
 
 
 def sign_upload(storage, settings, caller, body):

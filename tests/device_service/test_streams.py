@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from uuid import uuid4
 
 import pytest
@@ -28,6 +29,29 @@ class TestStreams:
         assert stream["ended_at"] is None
         assert devices.call("GET", f"/streams/{stream['id']}", clinician).json["data"] == stream
         assert devices.audited(clinician.org_id)[-2:] == ["signal_stream.opened", "signal_stream.read"]
+
+    @pytest.mark.parametrize("role", ["clinician", "caregiver", "patient"])
+    def test_are_shown_to_those_who_may_see_the_patient(self, devices, clinician, assigned, stream, cared_for, role):
+        person = replace(clinician, roles=(role,), user_id=uuid4())
+        path = f"/streams/{stream['id']}"
+        cared_for(person, uuid4())
+        assert devices.call("GET", "/streams", person).json["data"] == []
+        for way in (path, f"{path}/bindings"):
+            assert devices.call("GET", way, person).status_code == 404
+        assert devices.call("POST", f"{path}/end", person, json={}).status_code == 404
+        cared_for(person, stream["patient_id"])
+        assert [row["id"] for row in devices.call("GET", "/streams", person).json["data"]] == [stream["id"]]
+        assert devices.call("GET", path, person).status_code == 200
+
+    def test_are_opened_by_those_who_may_see_the_patient(self, devices, clinician, assigned, cared_for, patient_id):
+        person = replace(clinician, roles=("clinician",), user_id=uuid4())
+        path = f"/devices/{assigned['id']}"
+        cared_for(person, uuid4())
+        assert devices.call("POST", f"{path}/streams", person, json=ECG).json["error"]["id"] == "HG-DEV-002"
+        assert devices.call("GET", f"{path}/assignments", person).json["data"] == []
+        cared_for(person, patient_id)
+        assert devices.call("POST", f"{path}/streams", person, json=ECG).status_code == 201
+        assert len(devices.call("GET", f"{path}/assignments", person).json["data"]) == 1
 
     def test_need_an_assignment_to_the_same_patient(self, devices, clinician, device, patient_id):
         path = f"/devices/{device['id']}/streams"

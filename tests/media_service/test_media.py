@@ -218,14 +218,29 @@ def test_another_organisation_sees_and_changes_nothing(media, clinician, strange
     assert media.call("GET", f"/media/{asset['id']}", clinician).json["data"] == asset
 
 
-def test_a_caregiver_sees_what_is_their_own(media, clinician):
+def test_a_caregiver_sees_what_is_their_own(media, clinician, cared_for):
     caregiver = replace(clinician, user_id=uuid4(), roles=("caregiver",))
-    theirs = uploaded(media, caregiver)
+    cared_for(caregiver, uuid4())
+    theirs = uploaded(media, caregiver, owner_kind="organization")
     about = uploaded(media, clinician, owner_kind="user", owner_id=str(caregiver.user_id))
     other = uploaded(media, clinician)
     seen = {row["id"] for row in media.call("GET", "/media", caregiver).json["data"]}
     assert seen == {theirs["id"], about["id"]}
     assert media.call("GET", f"/media/{other['id']}/download", caregiver).status_code == 404
+
+
+@pytest.mark.parametrize("role", ["clinician", "caregiver", "patient"])
+def test_people_see_the_files_of_those_whom_they_may_see(media, clinician, cared_for, role):
+    person = replace(clinician, user_id=uuid4(), roles=(role,))
+    mine, other = uploaded(media, clinician), uploaded(media, clinician)
+    cared_for(person, mine["owner_id"])
+    seen = [row["id"] for row in media.call("GET", "/media", person).json["data"]]
+    assert seen == [mine["id"]]
+    statuses = [media.call("GET", f"/media/{asset['id']}", person).status_code for asset in (mine, other)]
+    assert statuses == [200, 404]
+    bodies = [announcement(owner_id=asset["owner_id"]) for asset in (mine, other)]
+    answers = [media.call("POST", "/media/uploads", person, json=body).status_code for body in bodies]
+    assert answers == [201, 404]
 
 
 def test_postgresql_hides_what_a_query_forgot(media, clinician, stranger):
