@@ -5,13 +5,14 @@ from __future__ import annotations
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Select, select
+from sqlalchemy import Select, or_, select
 from sqlalchemy.orm import Session
 
 from common.auth import Caller
+from common.care import in_care
 from common.errors import NotFound
 from common.pagination import Page, paginate
-from notification_service.models import AlertDelivery, DeliveryEvent, PushDevice
+from notification_service.models import AlertDelivery, DeliveryEvent, NotificationRequest, PushDevice
 
 
 def get_push_device(session: Session, caller: Caller, device_id: UUID) -> PushDevice:
@@ -38,11 +39,15 @@ def _own_devices(caller: Caller) -> Select[Any]:
 
 
 def visible_deliveries(caller: Caller) -> Select[Any]:
-    """The organisation's deliveries; caregivers and patients see those to themselves."""
+    """The deliveries to the caller; staff see those as well that are about patients whom they may see."""
     statement = select(AlertDelivery).where(AlertDelivery.org_id == caller.org_id)
+    if caller.sees_every_patient:
+        return statement
+    own = AlertDelivery.user_id == caller.user_id
     if caller.sees_linked_patients_only:
-        statement = statement.where(AlertDelivery.user_id == caller.user_id)
-    return statement
+        return statement.where(own)
+    about = select(NotificationRequest.id).where(in_care(caller, NotificationRequest.patient_id))
+    return statement.where(or_(own, AlertDelivery.notification_id.in_(about)))
 
 
 def get_delivery(session: Session, caller: Caller, delivery_id: UUID, *, to_change: bool = False) -> AlertDelivery:

@@ -14,7 +14,7 @@ from notification_service.schemas import (
 )
 
 push_devices = Api("push devices")
-notifications = Api("notifications")
+notifications = Api("notifications", care=True)
 
 
 @push_devices.post(

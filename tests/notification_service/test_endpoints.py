@@ -96,3 +96,19 @@ def test_a_request_that_breaks_its_promise_is_not_stored(desk, changes):
     event = event_like("alert.notify", "notification.topic", **(values | changes))
     with pytest.raises(msgspec.ValidationError):
         desk.service.deliver(event, desk.person.org_id)
+
+
+def test_staff_see_the_deliveries_about_those_whom_they_may_see(desk, cared_for):
+    patient_id = desk.patient("es")
+    desk.notify(patient_id)
+    desk.resolve()
+    (delivery,) = desk.deliveries()
+    doctor = replace(desk.person, user_id=uuid4(), roles=("clinician",))
+    path = f"/notifications/{delivery['id']}"
+    assert desk.service.call("GET", "/notifications", doctor).json["data"] == []
+    assert desk.service.call("GET", path, doctor).status_code == 404
+    assert desk.service.call("POST", f"{path}/retry", doctor).status_code == 404
+    cared_for(doctor, patient_id)
+    assert [row["id"] for row in desk.service.call("GET", "/notifications", doctor).json["data"]] == [delivery["id"]]
+    assert desk.service.call("GET", path, doctor).status_code == 200
+    assert desk.service.call("GET", path, replace(doctor, roles=("caregiver",))).status_code == 404
