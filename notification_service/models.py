@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import CheckConstraint, ForeignKey, Index, String, UniqueConstraint, text
+from sqlalchemy import CheckConstraint, ForeignKey, Index, String, UniqueConstraint, case, text
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from common.database import Entity, service_base
@@ -123,6 +123,10 @@ class NotificationRequest(Entity, Base):
             return False
         self.resolve_at = now + timedelta(seconds=BACKOFF_S[self.failures - 1])
         return True
+
+
+URGENCY = case({"critical": 0, "high": 1, "medium": 2}, value=NotificationRequest.level, else_=3)
+"""What to order by where many alarms wait: the most urgent first."""
 
 
 class AlertDelivery(_Attempts, Entity, Base):

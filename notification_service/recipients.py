@@ -21,6 +21,7 @@ from notification_service.models import (
     NOBODY,
     OPERATORS,
     QUIET_HOURS,
+    URGENCY,
     AlertDelivery,
     NotificationRequest,
 )
@@ -63,7 +64,7 @@ def resolve_batch(database: Database, client: InternalClient, settings: Settings
 
 def _claim(database: Database) -> list[NotificationRequest]:
     due = select(NotificationRequest).where(NotificationRequest.resolve_at <= func.now())
-    due = due.order_by(NotificationRequest.resolve_at).limit(BATCH).with_for_update(skip_locked=True)
+    due = due.order_by(URGENCY, NotificationRequest.resolve_at).limit(BATCH).with_for_update(skip_locked=True)
     with database.transaction(ALL_ORGANIZATIONS, technical=True) as session:
         claimed = list(session.scalars(due))
         for request in claimed:

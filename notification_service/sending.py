@@ -9,7 +9,7 @@ import time
 from datetime import UTC, datetime, timedelta
 
 import structlog
-from sqlalchemy import case, func, select
+from sqlalchemy import func, select
 from sqlalchemy.orm import joinedload
 
 from common.auth import Caller, service_caller
@@ -22,13 +22,12 @@ from notification_service.actions import write_change
 from notification_service.config import Settings
 from notification_service.letters import BadAddress, write_letter
 from notification_service.mailer import MailConnection, MailDeferred, Mailer, MailRefused, MailServerAway
-from notification_service.models import QUIET_HOURS, AlertDelivery, NotificationRequest
+from notification_service.models import QUIET_HOURS, URGENCY, AlertDelivery
 
 log = structlog.get_logger()
 
 BATCH = 20
 OVER = ("resolved", "closed")
-_URGENCY = case({"critical": 0, "high": 1, "medium": 2}, value=NotificationRequest.level, else_=3)
 
 
 def send_batch(database: Database, client: InternalClient, mailer: Mailer, settings: Settings) -> int:
@@ -74,7 +73,7 @@ def _claim(database: Database, lease: timedelta) -> list[AlertDelivery]:
         .join(AlertDelivery.request)
         .options(joinedload(AlertDelivery.request))
         .where(AlertDelivery.status == "QUEUED", AlertDelivery.next_attempt_at <= func.now())
-        .order_by(_URGENCY, AlertDelivery.next_attempt_at)
+        .order_by(URGENCY, AlertDelivery.next_attempt_at)
         .limit(BATCH)
         .with_for_update(skip_locked=True, key_share=True, of=AlertDelivery)
     )

@@ -6,7 +6,7 @@ import os
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from threading import Barrier
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import pytest
 from sqlalchemy import select
@@ -101,6 +101,13 @@ def test_the_most_urgent_goes_first(desk):
         desk.notify(patient_id, level=level)
     desk.work()
     assert [m["Subject"].split()[2] for m in desk.letters()] == ["CRÍTICA:", "ALTA:", "MEDIA:"]
+
+
+def test_the_recipients_of_the_most_urgent_are_found_first(desk):
+    patient_id = desk.patient("es")
+    levels = {desk.notify(patient_id, level=level).alert_id: level for level in ("low", "medium", "high", "critical")}
+    desk.resolve()
+    assert [levels[UUID(item["alert_id"])] for item in desk.deliveries()] == ["critical", "high", "medium", "low"]
 
 
 def test_the_address_is_kept_no_longer_than_needed(desk):
