@@ -1,4 +1,4 @@
-"""What every engine promises when processes die or work at once: what it acknowledged is there afterwards."""
+"""What the embedded engine promises when processes die or work at once: what it acknowledged is there afterwards."""
 
 from __future__ import annotations
 
@@ -8,13 +8,15 @@ from contextlib import ExitStack, closing, contextmanager
 
 import pytest
 
-from .conftest import ENGINES, ORG, T0, TAGS
+from influx_service.stores import EmbeddedStore
+
+from .conftest import ORG, T0, TAGS
 
 WRITER = """
 import sys
 from pathlib import Path
-from influx_service.stores import Point, StoreUnavailable
-from tests.influx_service.stores.conftest import ENGINES, ORG, T0
+from influx_service.stores import EmbeddedStore, Point, StoreUnavailable
+from tests.influx_service.stores.conftest import ORG, T0
 
 def surely(call, *arguments):
     while True:
@@ -23,8 +25,8 @@ def surely(call, *arguments):
         except StoreUnavailable:  # busy: nothing was acknowledged, so say it again, as a client would
             continue
 
-engine, folder, name = sys.argv[1:]
-store = surely(ENGINES[engine], Path(folder))
+path, name = sys.argv[1:]
+store = surely(EmbeddedStore, Path(path))
 surely(store.put_bucket, ORG, "signals", None)
 tags = {"patient_id": "p1", "stream_id": name}
 for number in range(100_000):
@@ -54,8 +56,8 @@ class Writer:
 
 
 @contextmanager
-def writer(engine, folder, name):
-    command = [sys.executable, "-c", WRITER, engine, str(folder), name]
+def writer(path, name):
+    command = [sys.executable, "-c", WRITER, str(path), name]
     with subprocess.Popen(command, stdout=subprocess.PIPE) as process:
         try:
             yield Writer(process, name)
@@ -74,21 +76,19 @@ def assert_stored(store, name, acknowledged):
     assert acknowledged <= len(values) // 250 <= len(rows) <= acknowledged + 1
 
 
-@pytest.mark.parametrize("engine", ENGINES)
 @pytest.mark.parametrize("writes", [1, 20, 150])
-def test_kill_9_loses_nothing_acknowledged(engine, writes, tmp_path):
-    with writer(engine, tmp_path, "s1") as process:
+def test_kill_9_loses_nothing_acknowledged(writes, tmp_path):
+    with writer(tmp_path / "series.db", "s1") as process:
         process.wait_for(writes)
         process.kill()
-    with closing(ENGINES[engine](tmp_path)) as store:
+    with closing(EmbeddedStore(tmp_path / "series.db")) as store:
         assert_stored(store, "s1", process.acknowledged)
 
 
-@pytest.mark.parametrize("engine", ENGINES)
-def test_processes_write_and_read_at_once(engine, tmp_path):
+def test_processes_write_and_read_at_once(tmp_path):
     with ExitStack() as stack:
-        writers = [stack.enter_context(writer(engine, tmp_path, name)) for name in ("s1", "s2", "s3")]
-        store = stack.enter_context(closing(ENGINES[engine](tmp_path)))
+        writers = [stack.enter_context(writer(tmp_path / "series.db", name)) for name in ("s1", "s2", "s3")]
+        store = stack.enter_context(closing(EmbeddedStore(tmp_path / "series.db")))
         for process in writers:
             process.wait_for(1)
         for _ in range(20):
