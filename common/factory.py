@@ -13,7 +13,7 @@ import redis
 import structlog
 from flask import Flask, Response, request
 
-from common import api, cache, conditional, middleware, observability, responses
+from common import api, cache, conditional, handling, middleware, observability, responses
 from common.auth import TokenVerifier
 from common.care import CareRelations
 from common.config import ServiceSettings, Settings, package_of
@@ -96,7 +96,7 @@ def _add_endpoint(app: Flask, endpoint: api.Endpoint, resource: api.Endpoint | N
     unknown |= endpoint.prepares_with - request_parts - {"onward_key"}
     if unknown:
         raise TypeError(f"{endpoint.name}: nobody provides {', '.join(sorted(unknown))}")
-    app.add_url_rule(endpoint.rule, endpoint.name, api.handler_of(endpoint, resource), methods=[endpoint.method])
+    app.add_url_rule(endpoint.rule, endpoint.name, handling.handler_of(endpoint, resource), methods=[endpoint.method])
 
 
 def _ping(client: redis.Redis) -> None:

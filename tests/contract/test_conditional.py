@@ -13,9 +13,10 @@ import pytest
 from sqlalchemy import text
 
 from common import contracts
-from common.api import Api, handler_of
+from common.api import Api
 from common.conditional import CHANGES, find_resource
 from common.fields import Schema
+from common.handling import handler_of
 from common.permissions import INTERNAL, PUBLIC
 from tests.support.samples import MAKERS, body_of, made
 from tests.support.services import Person
