@@ -127,7 +127,8 @@ def accept_invitation(database: Database, client: InternalClient, caller: Caller
     """Join the organisation of an invitation; raises Forbidden for a service, NotFound, InvitationOver, Unavailable.
 
     The invitation is the caller's before the other services are asked: nobody else can take it meanwhile, and the
-    caller can come again when one of them was away.
+    caller can come again when one of them was away. Once it has let them in it gives nothing more: who has lost the
+    role since does not get it back.
     """
     user_id = caller.user_id
     if user_id is None:
@@ -141,6 +142,9 @@ def accept_invitation(database: Database, client: InternalClient, caller: Caller
             invitation.accept(user_id)
             record(session, member, "organization.invitation_accepted", invitation, {"role": invitation.base_role})
     role = invitation.base_role
-    client.post(member, "user", "/internal/memberships", {"user_id": user_id, "role": role})
-    client.put(member, "auth", f"/internal/users/{user_id}/organization", {"role": role})
-    return {"org_id": invitation.org_id, "role": invitation.base_role}
+    if invitation.joined_at is None:
+        client.post(member, "user", "/internal/memberships", {"user_id": user_id, "role": role})
+        client.put(member, "auth", f"/internal/users/{user_id}/organization", {"role": role})
+        with database.transaction(invitation.org_id, technical=True) as session:
+            session.get_one(OrgInvitation, invitation.id, with_for_update=True).joined_at = datetime.now(UTC)
+    return {"org_id": invitation.org_id, "role": role}

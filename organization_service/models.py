@@ -113,6 +113,8 @@ class OrgInvitation(Entity, Base):
     expires_at: Mapped[datetime]
     used_at: Mapped[datetime | None]
     used_by: Mapped[UUID | None]
+    # When the other services had taken the member in: from then on it gives nothing any more.
+    joined_at: Mapped[datetime | None]
     revoked_at: Mapped[datetime | None]
 
     @property

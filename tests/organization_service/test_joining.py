@@ -176,6 +176,18 @@ def test_a_service_away_leaves_the_invitation_to_whoever_accepted(
     assert memberships(users, hospital, newcomer) == ["clinician"]
 
 
+def test_an_invitation_gives_nobody_back_a_role_that_was_taken_away(
+    organizations, users, auth, hospital, admin, invite, newcomer
+):
+    token = invite(role="clinician").json["data"]["token"]
+    assert accept(organizations, token, newcomer).status_code == 200
+    path = f"/auth/users/{newcomer.user_id}/roles/clinician"
+    assert auth.call("DELETE", path, admin).status_code == 204
+    again = accept(organizations, token, newcomer)
+    assert (again.status_code, again.json["data"]["role"]) == (200, "clinician")
+    assert "clinician" not in auth.call("GET", f"/auth/users/{newcomer.user_id}", admin).json["data"]["roles"]
+
+
 def test_of_many_who_accept_at_once_one_comes_in(organizations, users, hospital, invite, arrive):
     token = invite().json["data"]["token"]
     people = [arrive() for _ in range(8)]
