@@ -26,6 +26,7 @@ MEANT = {
     ("POST /auth/users", "roles"),
     ("PUT /auth/users/{user_id}/status", "status"),
     ("POST /devices/{device_id}/health", "status"),
+    ("POST /internal/care", "roles"),
     ("POST /models/{model_id}/versions", "version"),
 }
 """Fields of these names that a body is meant to have. Whoever adds one says why in the review."""
