@@ -8,6 +8,8 @@ down_revision = "0003"
 branch_labels = None
 depends_on = None
 
+CONTRACT = "invitations are few, a handful for each member: one update takes milliseconds"
+
 
 def upgrade() -> None:
     op.add_column("org_invitations", sa.Column("joined_at", sa.DateTime(timezone=True), nullable=True))
