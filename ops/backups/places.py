@@ -18,7 +18,8 @@ from dotenv import dotenv_values
 from common.config import ROOT, SERVICES
 from ops.containers import secret_files
 from ops.native import packages, runtime, settings
-from ops.native.servers import PostgreSQL, ServerError
+from ops.native.servers.base import ServerError
+from ops.native.servers.postgresql import PostgreSQL
 from ops.native.supervision import Supervisor
 
 # The service of docker-compose.yml that every volume with files is mounted in, and where the object store's is.

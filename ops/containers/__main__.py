@@ -14,7 +14,7 @@ from ops.containers.waiting import wait_gateway
 from ops.native import processes, settings
 from ops.native.__main__ import BAD_SETTINGS, REFUSED
 from ops.native.console import Progress, confirmed, say
-from ops.native.servers import LOOPBACK
+from ops.native.servers.base import LOOPBACK
 from ops.native.settings import SettingsError
 
 

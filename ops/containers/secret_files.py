@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from common.config import SERVICES
-from ops.native.servers import REDIS_BOUNDS
+from ops.native.servers.redis import REDIS_BOUNDS
 from ops.native.settings import ROOT, SettingsError
 
 FOLDER_MODE, FILE_MODE = 0o700, 0o444

@@ -10,7 +10,7 @@ from dotenv import dotenv_values
 from ops.native import settings
 from ops.native.applications import reachable
 from ops.native.console import say
-from ops.native.servers import LOOPBACK
+from ops.native.servers.base import LOOPBACK
 from ops.native.settings import SettingsError
 
 NATIVE_ONLY = ("DATABASE_HOST", "REDIS_URL", "RABBITMQ_URL")

@@ -7,7 +7,7 @@ import sys
 
 from ops.native import console, reloading, runtime
 from ops.native.packages import MissingPackages
-from ops.native.servers import ServerError
+from ops.native.servers.base import ServerError
 from ops.native.settings import SettingsError, state_folder
 
 REFUSED = 1

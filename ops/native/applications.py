@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 from common.config import SERVICE_PORTS, package_of
-from ops.native.servers import LOOPBACK, ROOT
+from ops.native.servers.base import LOOPBACK, ROOT
 from ops.native.settings import PASSWORDS, Runtime
 from ops.native.supervision import Program
 

@@ -12,7 +12,7 @@ import psutil
 from ops.native import mail
 from ops.native.applications import gateway_host, is_ready, present_services, service_of
 from ops.native.processes import started_from
-from ops.native.servers import LOOPBACK
+from ops.native.servers.base import LOOPBACK
 from ops.native.settings import Runtime, env_file, load, state_folder
 from ops.native.supervision import Supervisor
 

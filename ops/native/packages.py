@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ops.native.console import Progress, last_lines
-from ops.native.servers import PostgreSQL, RabbitMQ
+from ops.native.servers.postgresql import PostgreSQL
+from ops.native.servers.rabbitmq import RabbitMQ
 
 POLICY = Path("/usr/sbin/policy-rc.d")
 SAVED_POLICY = Path("/usr/sbin/policy-rc.d.heartguard")

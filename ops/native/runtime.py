@@ -27,7 +27,7 @@ from ops.native.applications import (
     service_of,
 )
 from ops.native.console import Progress, last_lines, print_addresses, say
-from ops.native.servers import LOOPBACK, ROOT
+from ops.native.servers.base import LOOPBACK, ROOT
 from ops.native.settings import Runtime
 from ops.native.supervision import Program, Supervisor
 

@@ -13,7 +13,12 @@ from urllib.parse import urlsplit
 from dotenv import dotenv_values
 
 from common.config import SERVICE_PORTS, SERVICES
-from ops.native.servers import LOOPBACK, ROOT, MailCatcher, ObjectStore, PostgreSQL, RabbitMQ, Redis, Server
+from ops.native.servers.base import LOOPBACK, ROOT, Server
+from ops.native.servers.mail import MailCatcher
+from ops.native.servers.postgresql import PostgreSQL
+from ops.native.servers.rabbitmq import RabbitMQ
+from ops.native.servers.redis import Redis
+from ops.native.servers.storage import ObjectStore
 
 EXAMPLE = ROOT / ".env.example"
 PORT_DEFAULTS = {

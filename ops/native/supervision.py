@@ -18,7 +18,7 @@ from xmlrpc.client import Fault, ServerProxy
 from supervisor.xmlrpc import Faults, SupervisorTransport
 
 from ops.native.processes import MARK, PROGRAM
-from ops.native.servers import MAX_SOCKET_PATH, ROOT, Server, ServerError
+from ops.native.servers.base import MAX_SOCKET_PATH, ROOT, Server, ServerError
 
 RUNNING = {"RUNNING"}
 UNDER_WAY = {"STARTING", "STOPPING", "BACKOFF"}

@@ -11,7 +11,8 @@ from common.config import ROOT
 from common.env_file import EnvFile
 from ops.backups.places import Command, Containers, Native, find_place
 from ops.containers import reloading as containers
-from ops.native.servers import RabbitMQ, Server
+from ops.native.servers.base import Server
+from ops.native.servers.rabbitmq import RabbitMQ
 
 
 class RotationError(RuntimeError):

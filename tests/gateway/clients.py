@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 import redis as redis_client
 
 from common.revocation import Revocations
-from ops.native.servers import Redis
+from ops.native.servers.redis import Redis
 from tests.gateway.stage import PATIENT, Gateway, Received, Service, answer, token
 
 READERS = 8

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from gateway.config import GatewaySettings
-from ops.native.servers import Redis
+from ops.native.servers.redis import Redis
 from tests.gateway.stage import Gateway, Service, environment, private_redis
 
 UPSTREAMS = ("auth", "patient", "alert", "media", "device", "audit")

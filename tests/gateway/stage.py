@@ -24,7 +24,8 @@ import redis
 
 from common.config import SERVICES
 from common.revocation import Revocations
-from ops.native.servers import Redis, free_ports
+from ops.native.servers.base import free_ports
+from ops.native.servers.redis import Redis
 
 ROOT = Path(__file__).resolve().parents[2]
 KEY, INTERNAL_KEY = secrets.token_hex(32), secrets.token_hex(32)

@@ -20,7 +20,8 @@ from gateway import limits as limits_module
 from gateway.config import USER_LIMITS
 from gateway.limits import Limits, network_of
 from gateway.redis_script import RedisScript
-from ops.native.servers import Redis, free_ports
+from ops.native.servers.base import free_ports
+from ops.native.servers.redis import Redis
 from tests.gateway.stage import USER, answer, bearer, private_redis, raw
 
 ACK = f"/alerts/{USER}/ack"

@@ -16,7 +16,7 @@ from gateway import upstream as upstream_module
 from gateway.answers import Answer
 from gateway.breaker import RetryBudget
 from gateway.upstream import Call, Upstreams, header_line
-from ops.native.servers import free_ports
+from ops.native.servers.base import free_ports
 from tests.gateway.stage import Service, answer, raw
 
 

@@ -19,7 +19,7 @@ import redis
 from dotenv import dotenv_values
 
 from ops.native import processes, runtime
-from ops.native.servers import LOOPBACK, ROOT
+from ops.native.servers.base import LOOPBACK, ROOT
 from ops.native.settings import load, make_env
 from tests.support.operators import environment_of
 

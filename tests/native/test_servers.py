@@ -17,17 +17,12 @@ import redis as redis_client
 from google.auth.credentials import AnonymousCredentials
 from google.cloud import storage
 
-from ops.native.servers import (
-    LOOPBACK,
-    MailCatcher,
-    ObjectStore,
-    PostgreSQL,
-    RabbitMQ,
-    Redis,
-    Server,
-    ServerError,
-    free_ports,
-)
+from ops.native.servers.base import LOOPBACK, Server, ServerError, free_ports
+from ops.native.servers.mail import MailCatcher
+from ops.native.servers.postgresql import PostgreSQL
+from ops.native.servers.rabbitmq import RabbitMQ
+from ops.native.servers.redis import Redis
+from ops.native.servers.storage import ObjectStore
 
 SECRET = "a-secret-of-this-test"
 
@@ -212,7 +207,7 @@ def test_servers_end_with_the_process_that_they_are_tied_to(folder: Path) -> Non
     """A test run that is killed leaves no server behind."""
     port = free_ports(1)[0]
     program = (
-        "import sys, time\nfrom pathlib import Path\nfrom ops.native.servers import Redis\n"
+        "import sys, time\nfrom pathlib import Path\nfrom ops.native.servers.redis import Redis\n"
         f"server = Redis(Path({str(folder)!r}) / 'redis', {port}, {SECRET!r})\n"
         "server.start(tied=True)\nprint(server.pid, flush=True)\ntime.sleep(60)\n"
     )

@@ -12,7 +12,7 @@ from uuid import UUID, uuid4
 from sqlalchemy import text
 
 from common.factory import resources_of
-from ops.native.servers import MailCatcher
+from ops.native.servers.mail import MailCatcher
 from tests.support.services import Person, ServiceUnderTest, event_like
 
 OBSERVED = datetime(2026, 3, 1, 12, 0, 5, tzinfo=UTC)

@@ -10,7 +10,8 @@ import pytest
 from aiosmtpd.controller import Controller
 
 from notification_service import mailer
-from ops.native.servers import MailCatcher, free_ports
+from ops.native.servers.base import free_ports
+from ops.native.servers.mail import MailCatcher
 
 
 @pytest.fixture

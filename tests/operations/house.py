@@ -16,7 +16,7 @@ import pytest
 import urllib3
 
 from ops.native import runtime, settings
-from ops.native.servers import ROOT
+from ops.native.servers.base import ROOT
 from tests.support.operators import environment_of, leave_session
 from tests.support.suite import Suite
 

@@ -19,7 +19,7 @@ from common.auth import service_caller
 from common.config import ROOT, SERVICE_PORTS, SERVICES
 from common.messaging import dead_letter_queue, parameters
 from common.outbox import record
-from ops.native.servers import LOOPBACK, free_ports
+from ops.native.servers.base import LOOPBACK, free_ports
 from tests.support.suite import Suite
 
 PROMETHEUS = ROOT / "ops/prometheus"

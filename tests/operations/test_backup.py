@@ -25,7 +25,7 @@ from influx_service.stores import InfluxStore
 from ops.backups import archive, make, restore
 from ops.backups.places import BackupError, Native
 from ops.native import runtime, settings
-from ops.native.servers import ROOT
+from ops.native.servers.base import ROOT
 from tests.operations.house import Client, House
 from tests.support.influxdb import ORG as INFLUXDB_ORG
 from tests.support.influxdb import TOKEN, InfluxServer, emulated_influxdb

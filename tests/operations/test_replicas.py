@@ -16,7 +16,7 @@ import urllib3
 from sqlalchemy import text
 
 from common.database import ALL_ORGANIZATIONS
-from ops.native.servers import ROOT
+from ops.native.servers.base import ROOT
 from tests.support.services import Person
 from tests.support.suite import Suite
 

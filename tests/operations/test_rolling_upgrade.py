@@ -18,7 +18,7 @@ from common.auth import AUDIENCE, TokenSigner
 from common.config import TokenSettings
 from common.permissions import Permission
 from ops.native import processes
-from ops.native.servers import LOOPBACK, ROOT
+from ops.native.servers.base import LOOPBACK, ROOT
 from tests.support.operators import environment_of
 from tests.support.traffic import Traffic
 

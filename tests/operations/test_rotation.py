@@ -23,7 +23,7 @@ from common.config import SERVICES, ServiceSettings
 from common.database import Database
 from common.env_file import EnvFile, EnvFileError
 from ops.native import settings
-from ops.native.servers import LOOPBACK
+from ops.native.servers.base import LOOPBACK
 from ops.rotation import keys
 from ops.rotation.passwords import ROLES, rotate_everything
 from ops.rotation.suites import NativeSuite, RotationError

@@ -18,7 +18,7 @@ from pathlib import Path
 
 import pytest
 
-from ops.native.servers import LOOPBACK, ROOT, free_ports
+from ops.native.servers.base import LOOPBACK, ROOT, free_ports
 
 UNITS = sorted((ROOT / "ops/systemd").iterdir())
 HOST = "heartguard.example.org"

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from ops.native.servers import free_ports
+from ops.native.servers.base import free_ports
 from ops.native.settings import PORT_DEFAULTS
 
 # Other variables of a test run name the servers of its session.

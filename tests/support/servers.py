@@ -13,7 +13,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from common.config import SERVICES
-from ops.native.servers import LOOPBACK, ROOT, MailCatcher, ObjectStore, PostgreSQL, RabbitMQ, Redis, free_ports
+from ops.native.servers.base import LOOPBACK, ROOT, free_ports
+from ops.native.servers.mail import MailCatcher
+from ops.native.servers.postgresql import PostgreSQL
+from ops.native.servers.rabbitmq import RabbitMQ
+from ops.native.servers.redis import Redis
+from ops.native.servers.storage import ObjectStore
 
 
 @dataclass(frozen=True)

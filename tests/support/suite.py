@@ -13,7 +13,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from common.config import SERVICE_PORTS, package_of
-from ops.native.servers import LOOPBACK, ROOT, free_ports
+from ops.native.servers.base import LOOPBACK, ROOT, free_ports
 from tests.support.servers import SessionServers
 
 READY_S = 60.0

@@ -10,7 +10,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from uuid import uuid4
 
-from ops.native.servers import LOOPBACK
+from ops.native.servers.base import LOOPBACK
 
 
 @dataclass(frozen=True)
