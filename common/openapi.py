@@ -13,7 +13,7 @@ from apispec.ext.marshmallow import MarshmallowPlugin
 from marshmallow import Schema
 from marshmallow import fields as ma
 
-from common import conditional, responses, serialization
+from common import conditional, openapi_components, responses, serialization
 from common.api import Endpoint, PageOf, Raw, Tenancy
 from common.config import package_of
 from common.errors import ApiError
@@ -40,12 +40,12 @@ def document(
     spec = _empty(component_name, title, {"description": description})
     for name, text in tags.items():
         spec.tag({"name": name, "description": text})
-    for name, component in _SCHEMAS.items():
+    for name, component in openapi_components.SCHEMAS.items():
         spec.components.schema(name, component)
-    spec.components.security_scheme("token", _TOKEN)
-    for name, parameter in _PARAMETERS.items():
+    spec.components.security_scheme("token", openapi_components.TOKEN)
+    for name, parameter in openapi_components.PARAMETERS.items():
         spec.components.parameter(name, parameter["in"], parameter)
-    for name, header in _HEADERS.items():
+    for name, header in openapi_components.HEADERS.items():
         spec.components.header(name, header)
     packages = {"common", *map(package_of, endpoints)}
     every: list[type[ApiError]] = [*errors, ApiError]
@@ -253,99 +253,6 @@ def _error_example(kind: type[ApiError], media_type: str) -> Any:
         error.details = [{"field": "email", "issue": "format"}]
     body = responses.render_error(error, media_type, _LANGUAGE, _REQUEST_ID)[2]
     return body.decode() if media_type.endswith("xml") else serialization.parse_json(body)
-
-
-_TOKEN = {
-    "type": "http",
-    "scheme": "bearer",
-    "bearerFormat": "JWT",
-    "description": "The `access_token` that `POST /auth/login` answers with.",
-}
-_DETAILS = {
-    "type": "array",
-    "xml": {"wrapped": True},
-    "items": {
-        "type": "object",
-        "properties": {"field": {"type": "string"}, "issue": {"type": "string"}},
-        "xml": {"name": "item"},
-    },
-}
-_ERROR_ID = {"type": "string", "pattern": "^HG-[A-Z]+-[0-9]{3}$"}
-_SCHEMAS: dict[str, dict[str, Any]] = {
-    "Error": {
-        "type": "object",
-        "xml": {"name": "response"},
-        "required": ["status", "code", "error"],
-        "properties": {
-            "status": {"const": "error"},
-            "code": {"type": "integer"},
-            "error": {
-                "type": "object",
-                "required": ["id", "message", "details", "request_id"],
-                "properties": {
-                    "id": _ERROR_ID,
-                    "message": {"type": "string"},
-                    "details": _DETAILS,
-                    "request_id": {"type": "string"},
-                },
-            },
-        },
-    },
-    "Problem": {
-        "description": "The same facts as RFC 9457 wants them.",
-        "type": "object",
-        "xml": {"name": "problem"},
-        "required": ["type", "title", "status", "id", "details", "request_id"],
-        "properties": {
-            "type": {"type": "string", "format": "uri"},
-            "title": {"type": "string"},
-            "status": {"type": "integer"},
-            "id": _ERROR_ID,
-            "details": _DETAILS,
-            "request_id": {"type": "string"},
-        },
-    },
-    "Meta": {
-        "type": "object",
-        "required": ["limit"],
-        "properties": {"limit": {"type": "integer"}, "next_cursor": {"type": ["string", "null"]}},
-    },
-}
-_PARAMETERS: dict[str, dict[str, Any]] = {
-    "org_id": {
-        "in": "query",
-        "name": "org_id",
-        "description": "The organisation to work on; only superadmins name one.",
-        "schema": {"type": "string", "format": "uuid"},
-    },
-    "Idempotency-Key": {
-        "in": "header",
-        "name": "Idempotency-Key",
-        "description": "With the same key and body the first answer comes again for 24 hours; another body is a 409.",
-        "schema": {"type": "string"},
-    },
-    "If-None-Match": {
-        "in": "header",
-        "name": "If-None-Match",
-        "description": "The `ETag` of what is known already; 304 when it is still so.",
-        "schema": {"type": "string"},
-    },
-    "If-Match": {
-        "in": "header",
-        "name": "If-Match",
-        "description": "The `ETag` of what was read; 412 when it has changed since.",
-        "schema": {"type": "string"},
-    },
-}
-_HEADERS: dict[str, dict[str, Any]] = {
-    "ETag": {"description": "Names the state of the resource, for `If-Match`.", "schema": {"type": "string"}},
-    "X-Request-ID": {
-        "description": "Names this request in every log line and in the audit trail.",
-        "schema": {"type": "string"},
-    },
-    "Location": {"description": "Where the new resource is.", "schema": {"type": "string", "format": "uri-reference"}},
-    "Retry-After": {"description": "Seconds to wait.", "schema": {"type": "integer"}},
-}
 
 
 def schema_of(schema: Schema) -> dict[str, Any]:
