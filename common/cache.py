@@ -27,7 +27,7 @@ def connect(url: str) -> redis.Redis:
 
 
 class Pause:
-    """Remembers for a second that Redis did not answer, so that not every request pays the timeout."""
+    """Remembers for a while that somebody did not answer, so that not everything pays the timeout."""
 
     def __init__(self, seconds: float = PAUSE_S) -> None:
         self._seconds = seconds
@@ -35,16 +35,16 @@ class Pause:
         self.away = False
 
     def active(self) -> bool:
-        """True while Redis should be left alone."""
+        """True while they should be left alone."""
         return time.monotonic() < self._until
 
     def begin(self) -> bool:
-        """Start a pause; True when Redis was thought to be there until now."""
+        """Start a pause; True when they were thought to be there until now."""
         self._until = time.monotonic() + self._seconds
         first, self.away = not self.away, True
         return first
 
     def end(self) -> bool:
-        """Redis answered; True when it had been away."""
+        """They answered; True when they had been away."""
         back, self.away = self.away, False
         return back

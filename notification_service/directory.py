@@ -10,6 +10,7 @@ from uuid import UUID
 import structlog
 
 from common.auth import Caller
+from common.cache import Pause
 from common.errors import NotFound, Unavailable, UpstreamTimeout
 from common.http import InternalClient
 
@@ -33,12 +34,12 @@ class Recipient:
 
 @dataclass
 class Directory:
-    """Asks each question once; made anew for each batch."""
+    """Asks each question once, and not at all while `pause` lasts; made anew for each batch."""
 
     client: InternalClient
+    pause: Pause
     _contacts: dict[tuple[UUID | None, UUID], list[Recipient]] = field(default_factory=dict)
     _told: dict[tuple[UUID | None, UUID, str], list[Recipient]] = field(default_factory=dict)
-    _wishes_unknown: bool = False
 
     def find_people(self, caller: Caller, patient_id: UUID, level: str) -> list[Recipient]:
         """The people to tell of an alarm of `level`, and how; raises Unavailable, UpstreamTimeout.
@@ -65,7 +66,7 @@ class Directory:
         return found
 
     def _ask_wishes(self, caller: Caller, people: list[Recipient], level: str) -> list[Recipient]:
-        if self._wishes_unknown or not people:
+        if self.pause.active() or not people:
             return people
         body = {"level": level, "at": datetime.now(UTC).isoformat()}
         ways: list[dict[str, Any]] = []
@@ -75,8 +76,9 @@ class Directory:
                 ways += self.client.post(caller, "user", "/internal/alarm-ways", body | {"user_ids": asked})["ways"]
         except (NotFound, Unavailable, UpstreamTimeout) as error:
             log.warning("notification.wishes_unknown", reason=type(error).__name__)
-            self._wishes_unknown = True  # the rest of the batch must not wait for the same answer
+            self.pause.begin()  # no other alarm must wait for the same answer
             return people
+        self.pause.end()
         return [_as_wished(person, way) for person, way in zip(people, ways, strict=True)]
 
 

@@ -10,6 +10,7 @@ from sqlalchemy import func, select, text
 from sqlalchemy.orm import Session
 
 from common.auth import Caller, service_caller
+from common.cache import Pause
 from common.database import ALL_ORGANIZATIONS, Database, notify
 from common.errors import Unavailable, UpstreamTimeout
 from common.http import InternalClient
@@ -45,10 +46,10 @@ class Audience:
     reason: str | None = None
 
 
-def resolve_batch(database: Database, client: InternalClient, settings: Settings) -> int:
+def resolve_batch(database: Database, client: InternalClient, settings: Settings, wishes_pause: Pause) -> int:
     """Find the recipients of some waiting requests; returns how many were looked at."""
     claimed = _claim(database)
-    directory = Directory(client)
+    directory = Directory(client, wishes_pause)
     for request in claimed:
         caller = service_caller(database.service, request.org_id, request.request_id, request.traceparent)
         with structlog.contextvars.bound_contextvars(request_id=request.request_id):

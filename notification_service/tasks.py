@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from common.cache import Pause
 from common.database import Database
 from common.http import InternalClient
 from common.tasks import task
@@ -12,9 +13,9 @@ from notification_service.mailer import Mailer
 
 
 @task(RESOLVE, every=1.0)
-def find_recipients(database: Database, client: InternalClient, settings: Settings) -> int:
+def find_recipients(database: Database, client: InternalClient, settings: Settings, wishes_pause: Pause) -> int:
     """Turn requests into deliveries."""
-    return recipients.resolve_batch(database, client, settings)
+    return recipients.resolve_batch(database, client, settings, wishes_pause)
 
 
 @task(SEND, every=0.5)

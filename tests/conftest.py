@@ -9,6 +9,7 @@ from uuid import uuid4
 import pytest
 from sqlalchemy import text
 
+from common.config import SERVICE_PORTS
 from tests.support.listening import listening
 from tests.support.servers import SessionServers, session_servers
 from tests.support.services import Person, ServiceUnderTest
@@ -36,6 +37,18 @@ def service(servers: SessionServers) -> Callable[[str], ServiceUnderTest]:
         return made[name]
 
     return find
+
+
+@pytest.fixture(autouse=True)
+def addresses() -> Iterator[None]:
+    """No test leaves an address of a service behind: the processes of a later one would ask nobody there."""
+    before = _addresses()
+    yield
+    assert _addresses() == before
+
+
+def _addresses() -> dict[str, str | None]:
+    return {name: os.environ.get(f"{name.upper()}_URL") for name in SERVICE_PORTS}
 
 
 @pytest.fixture

@@ -58,14 +58,15 @@ def test_an_alarm_is_acknowledged_although_the_patient_service_is_away(ward, ale
     for person in (known, unknown):
         cared_for(person, ward.patient_id)
     assert ward.service.call("GET", f"/alerts/{alert['id']}", known).status_code == 200
-    monkeypatch.setenv("PATIENT_URL", "http://127.0.0.1:1")
-    assert statuses(ward, known, alert["id"]) == [200, 200, 200]
-    answer = ward.service.call("GET", f"/alerts/{alert['id']}", unknown)
-    assert (answer.status_code, answer.json["error"]["id"]) == (503, "HG-SRV-002")
-    changed = replace(known, roles=("caregiver",))
-    assert ward.service.call("GET", "/alerts", changed).status_code == 503
-    elsewhere = replace(known, org_id=uuid4())
-    assert ward.service.call("GET", "/alerts", elsewhere).status_code == 503
+    with monkeypatch.context() as away:
+        away.setenv("PATIENT_URL", "http://127.0.0.1:1")
+        assert statuses(ward, known, alert["id"]) == [200, 200, 200]
+        answer = ward.service.call("GET", f"/alerts/{alert['id']}", unknown)
+        assert (answer.status_code, answer.json["error"]["id"]) == (503, "HG-SRV-002")
+        changed = replace(known, roles=("caregiver",))
+        assert ward.service.call("GET", "/alerts", changed).status_code == 503
+        elsewhere = replace(known, org_id=uuid4())
+        assert ward.service.call("GET", "/alerts", elsewhere).status_code == 503
 
 
 def test_while_it_is_there_what_it_says_holds(ward, alert, cared_for, service):

@@ -101,8 +101,9 @@ class Desk:
     def resolve(self) -> None:
         """Find the recipients of every request that is due."""
         recipients = importlib.import_module("notification_service.recipients")
-        client = self._resources()["client"]
-        while recipients.resolve_batch(self.service.database, client, self.settings):
+        known = self._resources()
+        client, pause = known["client"], known["wishes_pause"]
+        while recipients.resolve_batch(self.service.database, client, self.settings, pause):
             pass
 
     def send(self) -> None:

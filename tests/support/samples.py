@@ -185,7 +185,7 @@ def notification(service: ServiceUnderTest, person: Person) -> Samples:
     service.deliver(request, person.org_id)
     tasks = importlib.import_module("notification_service.tasks")
     known = resources_of(service.package, service.service.settings, service.database)
-    tasks.find_recipients(service.database, known["client"], service.service.settings)
+    tasks.find_recipients(service.database, known["client"], service.service.settings, known["wishes_pause"])
     delivery = service.call("GET", "/notifications", person).json["data"][0]
     return {"device_id": phone["id"], "delivery_id": delivery["id"]}
 

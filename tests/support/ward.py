@@ -28,7 +28,7 @@ from tests.support.services import Person, ServiceUnderTest
 from tests.support.suite import Suite
 
 # The processes that an alarm passes through from samples to a mailbox.
-WEB = ("auth", "patient", "influx")
+WEB = ("auth", "user", "patient", "influx")
 WORKERS = ("device", "influx", "inference", "alert", "notification", "audit")
 SECONDS = 40
 ALERT_TYPES = ("DESAT", "GENERAL_RISK")
