@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 
 from common.config import SERVICE_PORTS
 from ops.containers import secret_files
@@ -17,6 +18,7 @@ AT_ONCE = 3
 PATIENCE_S = 90.0
 READY_FOLDER = "/tmp"
 PROBE = ("python", "-IS", "common/probe.py")
+STAND_IN = "gateway-stand-in"
 WEBS = tuple(name for name in SERVICE_PORTS if name != "gateway")
 WORKERS = tuple(f"{name}-worker" for name in WEBS)
 
@@ -67,8 +69,8 @@ def replace(compose: Compose, chosen: set[str]) -> set[str]:
     """Put new containers in the place of outdated ones (of all of `chosen`, if given); returns whose.
 
     A web service's newcomer answers before the old one ends its requests. A worker ends orderly and comes back; its
-    messages wait in their queues. The gateway is last, because it knows the new routes, and is away for a moment:
-    nobody else can hold its published port.
+    messages wait in their queues. The gateway is last, because it knows the new routes. Nobody else can hold its
+    published port: while it is away another one stands in at a port of its own, where nginx then asks.
     """
     old = [item for item in compose.containers() if item.state == "running" and item.service in chosen]
     if not chosen:
@@ -81,9 +83,20 @@ def replace(compose: Compose, chosen: set[str]) -> set[str]:
         with Progress(f"Replacing {', '.join(workers)}"):
             _start_anew(compose, workers)
     if "gateway" in done:
-        with Progress("Replacing gateway"):
+        with Progress("Replacing gateway"), _stand_in(compose):
             _start_anew(compose, ["gateway"])
     return done
+
+
+@contextmanager
+def _stand_in(compose: Compose) -> Iterator[None]:
+    _start_anew(compose, [STAND_IN])
+    try:
+        yield
+    finally:
+        names = _names(compose, [STAND_IN])
+        docker("stop", *names)
+        docker("rm", *names)
 
 
 def _replace_webs(compose: Compose, old: list[Container]) -> None:

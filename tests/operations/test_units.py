@@ -11,7 +11,7 @@ import subprocess
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -58,7 +58,10 @@ class Gateway:
     connections: int = 0
     away: threading.Event = field(default_factory=threading.Event)
 
-    def serve(self) -> ThreadingHTTPServer:
+    sockets: list[socket.socket] = field(default_factory=list)
+    server: ThreadingHTTPServer | None = None
+
+    def serve(self) -> None:
         seen = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -66,6 +69,7 @@ class Gateway:
 
             def setup(self) -> None:
                 seen.connections += 1
+                seen.sockets.append(self.request)
                 super().setup()
 
             def answer(self) -> None:
@@ -87,10 +91,18 @@ class Gateway:
         class Server(ThreadingHTTPServer):
             request_queue_size = 128
 
-        server = Server((LOOPBACK, self.port), Handler)
-        server.daemon_threads = True
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        return server
+        self.server = Server((LOOPBACK, self.port), Handler)
+        self.server.daemon_threads = True
+        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+
+    def stop(self) -> None:
+        assert self.server is not None
+        self.server.shutdown()
+        self.server.server_close()
+        for kept in self.sockets:
+            with suppress(OSError):
+                kept.shutdown(socket.SHUT_RDWR)
+        self.sockets.clear()
 
 
 @dataclass
@@ -98,6 +110,7 @@ class Front:
     """nginx with the example's own configuration, but for ports and places."""
 
     gateway: Gateway
+    stand_in: Gateway
     port: int
     plain: int
     trust: ssl.SSLContext
@@ -122,7 +135,7 @@ class Front:
 @pytest.fixture(scope="module")
 def front(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Front]:
     folder = tmp_path_factory.mktemp("nginx")
-    port, plain, behind = free_ports(3)
+    port, plain, behind, beside = free_ports(4)
     certificate, key = folder / "fullchain.pem", folder / "privkey.pem"
     request = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"]
     request += ["-days", "1", "-subj", f"/CN={HOST}", "-addext", f"subjectAltName=DNS:{HOST}"]
@@ -134,6 +147,7 @@ def front(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Front]:
         "listen 80;": f"listen {LOOPBACK}:{plain};",
         "listen 443 ": f"listen {LOOPBACK}:{port} ",
         "127.0.0.1:5000 ": f"{LOOPBACK}:{behind} ",
+        "127.0.0.1:5012 ": f"{LOOPBACK}:{beside} ",
         "/etc/ssl/heartguard/fullchain.pem": str(certificate),
         "/etc/ssl/heartguard/privkey.pem": str(key),
         "/var/log/nginx/": f"{folder}/",
@@ -152,11 +166,11 @@ def front(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Front]:
     checked = subprocess.run([*words, "-t"], capture_output=True, text=True, check=False)
     assert checked.returncode == 0, checked.stderr
     gateway = Gateway(behind)
-    server = gateway.serve()
+    gateway.serve()
     process = subprocess.Popen(words)
     try:
         trust = ssl.create_default_context(cafile=str(certificate))
-        made = Front(gateway, port, plain, trust)
+        made = Front(gateway, Gateway(beside), port, plain, trust)
         patience = time.monotonic() + 10
         while True:
             try:
@@ -169,8 +183,7 @@ def front(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Front]:
     finally:
         process.terminate()
         process.wait(10)
-        server.shutdown()
-        server.server_close()
+        gateway.stop()
 
 
 @needs_nginx
@@ -238,3 +251,34 @@ def test_a_gateway_that_is_being_replaced_is_spoken_for(front: Front) -> None:
     finally:
         front.gateway.away.clear()
     assert front.ask("GET", "/patients").status == 200
+
+
+@needs_nginx
+def test_a_gateway_stands_in_for_the_one_that_is_being_replaced(front: Front) -> None:
+    front.stand_in.serve()
+    try:
+        assert front.ask("POST", "/patients", b"x").status == 200
+        assert front.stand_in.requests == []  # who is there is asked
+        front.gateway.away.set()
+        assert front.ask("GET", "/patients").status == 200
+        assert len(front.stand_in.requests) == 1
+        assert front.ask("POST", "/patients", b"x").status == 503, "it may have been done: nobody repeats it unasked"
+        assert len(front.stand_in.requests) == 1
+    finally:
+        front.gateway.away.clear()
+        front.stand_in.stop()
+
+
+@needs_nginx
+def test_where_nobody_listens_the_stand_in_gets_writes_too(front: Front) -> None:
+    front.gateway.stop()
+    front.stand_in.serve()
+    try:
+        before = len(front.stand_in.requests)
+        assert front.ask("POST", "/patients", b"x").status == 200
+        assert len(front.stand_in.requests) == before + 1
+    finally:
+        front.stand_in.stop()
+        front.gateway.serve()
+    assert front.ask("POST", "/patients", b"x").status == 200
+    assert len(front.stand_in.requests) == before + 1
