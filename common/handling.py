@@ -53,16 +53,14 @@ def handler_of(endpoint: Endpoint, resource: Endpoint | None) -> Callable[..., R
             media_type = responses.negotiate(request.headers.get("Accept", ""))
         caller = _authorise(endpoint)
         available = _gather(endpoint, changed, caller, path)
-        database: Database = current_app.extensions["heartguard"].database
+        service = current_app.extensions["heartguard"]
         if itself:
             return _respond(endpoint, _call(endpoint.view, available), media_type, tagged)
         attempt = None
         if endpoint.keeps_answer and idempotency.HEADER in request.headers:
-            attempt = idempotency.Attempt(
-                current_app.extensions["heartguard"].keeper, caller, request, g.get("raw_body", b"")
-            )
+            attempt = idempotency.Attempt(service.keeper, caller, request, g.get("raw_body", b""))
         if attempt is not None and (endpoint.prepare or g.revoked):
-            kept = _find_kept(database, attempt)
+            kept = _find_kept(service.database, attempt)
             if kept is not None:
                 return kept
         if g.revoked:
@@ -72,11 +70,11 @@ def handler_of(endpoint: Endpoint, resource: Endpoint | None) -> Callable[..., R
             try:
                 available["prepared"] = _call(endpoint.prepare, available)
             except ApiError:  # refused because another attempt has just done it?
-                kept = _find_kept(database, attempt) if attempt is not None else None
+                kept = _find_kept(service.database, attempt) if attempt is not None else None
                 if kept is None:
                     raise
                 return kept
-        with database.transaction(_reach(endpoint, caller)) as session:
+        with service.database.transaction(_reach(endpoint, caller)) as session:
             kept = attempt.claim(session) if attempt is not None else None
             if kept is not None:
                 return kept

@@ -13,9 +13,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from dotenv import dotenv_values
-
 from common.config import ROOT, SERVICES
+from common.env_file import EnvFile, EnvFileError
 from ops.containers import secret_files
 from ops.native import packages, runtime, settings
 from ops.native.servers.base import ServerError
@@ -204,10 +203,10 @@ class Containers:
 
 def read_env(path: Path) -> dict[str, str]:
     """What `.env` names, overruled by the caller's environment; raises BackupError when it is missing."""
-    if not path.exists():
-        raise BackupError(f"{path} is missing: put the suite's .env there (./start_services.sh makes a new one)")
-    values = dotenv_values(path, interpolate=False)
-    return {name: os.environ.get(name, value) for name, value in values.items() if value}
+    try:
+        return EnvFile(path).values()
+    except EnvFileError as error:
+        raise BackupError(f"{error} (./start_services.sh makes a new one)") from error
 
 
 def find_place(chosen: str | None) -> Native | Containers:
