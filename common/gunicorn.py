@@ -2,10 +2,12 @@
 
 import importlib
 import os
+import select
 from pathlib import Path
 from typing import Any
 
 from dotenv import dotenv_values
+from gunicorn.workers.gthread import ThreadWorker
 from prometheus_client import multiprocess
 
 # Others' packages are loaded before the port opens, as nine tenths of a start are theirs: a request that comes in while
@@ -31,8 +33,27 @@ for _package in (
 # Read, never loaded: a worker that starts after `.env` changed must find its new values, not this process's.
 _VARIABLES = {**dotenv_values(os.environ.get("HEARTGUARD_ENV_FILE", ".env"), interpolate=False), **os.environ}
 
+
+class Worker(ThreadWorker):  # type: ignore[misc]
+    """gunicorn's threads, but a worker that is told to end closes its door.
+
+    gunicorn's own leaves the port open while it lingers for kept connections: whoever comes then waits, and is cut off
+    at the end, when nobody can tell whether a write was done. Here all who knocked before are let in and answered, and
+    who comes later is refused at once, so that the caller may ask another replica.
+    """
+
+    def set_accept_enabled(self, enabled: bool) -> None:
+        """Begin or stop to take connections; for good, once the worker is told to end."""
+        super().set_accept_enabled(enabled)
+        if not self.alive:
+            for listener in self.sockets:
+                while select.select([listener], [], [], 0)[0]:
+                    self.accept(listener)
+                listener.close()
+
+
 bind = f"{os.environ.get('BIND_HOST', '127.0.0.1')}:{os.environ['PORT']}"
-worker_class = "gthread"
+worker_class = Worker
 workers = int(_VARIABLES.get("WEB_WORKERS") or 1)
 threads = int(_VARIABLES.get("WEB_THREADS") or 8)
 keepalive = 75
