@@ -19,13 +19,22 @@ if [[ ! -x .venv/bin/python ]]; then
     echo "HeartGuard: .venv is missing: ./start_services.sh makes it. If something runs, run that first." >&2
     exit 1
 fi
-if [[ $mode == auto ]]; then
-    mode=native
-    if timeout 20 docker info >/dev/null 2>&1 && .venv/bin/python -m ops.containers present; then
-        mode=docker
-    fi
+docker=no native=no
+case $mode in
+    docker) docker=yes ;;
+    native) native=yes ;;
+    auto) # what is there, perhaps both
+        if timeout 20 docker info >/dev/null 2>&1 && .venv/bin/python -m ops.containers present; then
+            docker=yes
+        fi
+        if [[ $docker == no ]] || .venv/bin/python -m ops.native present; then
+            native=yes
+        fi
+        ;;
+esac
+if [[ $docker == yes ]]; then
+    .venv/bin/python -m ops.containers stop "${purge[@]}"
 fi
-if [[ $mode == docker ]]; then
-    exec .venv/bin/python -m ops.containers stop "${purge[@]}"
+if [[ $native == yes ]]; then
+    .venv/bin/python -m ops.native stop "${purge[@]}"
 fi
-exec .venv/bin/python -m ops.native stop "${purge[@]}"

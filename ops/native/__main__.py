@@ -1,4 +1,4 @@
-"""`python -m ops.native install|start|reload|stop|status|purge|mail|logs|run`."""
+"""`python -m ops.native install|start|reload|stop|status|present|purge|mail|logs|run`."""
 
 from __future__ import annotations
 
@@ -27,6 +27,7 @@ def parser() -> argparse.ArgumentParser:
     purge = commands.add_parser("purge", help="stop everything and delete the data")
     for command in (stop, purge):
         command.add_argument("--yes", action="store_true", help="do not ask")
+    commands.add_parser("present", help="succeed where a suite of this machine itself runs or left its data")
     commands.add_parser("status", help="state, readiness and memory of every program")
     mail = commands.add_parser("mail", help="show the e-mails that the catcher kept")
     mail.add_argument("-n", type=int, default=5, help="how many (default 5)")
@@ -57,6 +58,8 @@ def main(arguments: list[str]) -> int:
             if purge and not console.confirmed(f"Delete all data in {state_folder()}?", assume_yes=chosen.yes):
                 return REFUSED
             runtime.stop(purge=purge)
+        elif chosen.command == "present":
+            return 0 if runtime.is_present() else 1
         elif chosen.command == "status":
             return 0 if console.status() else 1
         elif chosen.command == "mail":

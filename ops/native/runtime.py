@@ -290,17 +290,22 @@ def diagnosis(runtime: Runtime, program: str) -> str:
 # -- stop
 
 
+def is_present() -> bool:
+    """True where a suite of this machine itself runs or left its data."""
+    return (settings.state_folder() / OWNER_MARK).exists()
+
+
 def stop(*, purge: bool) -> None:
     """Stop everything of this state folder; `purge` also deletes its data."""
     state = settings.state_folder()
-    if not (state / OWNER_MARK).exists():
+    if not is_present():
         say(f"Nothing to stop: {state} holds no HeartGuard.")
         return
     with locked(state):
         supervisor = Supervisor(state)
         running = supervisor.is_alive() or bool(processes.started_from(state))
         stop_all(supervisor, state)
-        say("Stopped." if running else "Nothing was running.")
+        say("Stopped." if running else "On this machine itself nothing was running.")
         if purge:
             shutil.rmtree(state)
             say(f"Deleted {state}: databases, queues, e-mails, files, logs. {settings.env_file()} stays.")
