@@ -52,11 +52,11 @@ def bring(compose: Compose, variables: dict[str, str], chosen: Iterable[str] = (
         wait_healthy(compose, progress, set(DATA))
     with Progress("Schemas and roles"):
         compose.run("exec", "-T", "postgres", "bash", "/docker-entrypoint-initdb.d/10-heartguard.sh")
+    with Progress("Migrations") as progress:
+        compose.run("up", "--detach", "--force-recreate", "migrate")
+        wait_healthy(compose, progress, {"migrate"})
     programs = outdated & {*WEBS, *WORKERS, "gateway"}
     if "gateway" in running:
-        with Progress("Migrations") as progress:
-            compose.run("up", "--detach", "--force-recreate", "migrate")
-            wait_healthy(compose, progress, {"migrate"})
         renew(compose, programs - replace(compose, set(chosen)))
     elif programs:
         compose.run("rm", "--stop", "--force", *sorted(programs))
