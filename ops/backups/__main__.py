@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 from ops.backups import archive, make, restore
-from ops.backups.places import BackupError, find_place, read_env
+from ops.backups.places import BackupError, next_place, read_env, running_place
 from ops.native.settings import env_file
 
 BAD_SETTINGS = 78  # EX_CONFIG
@@ -56,7 +56,7 @@ def main(arguments: list[str]) -> int:
         if chosen.command == "make":
             key = os.environ.get("BACKUP_KEY_FILE")
             make.make(
-                find_place(chosen.mode),
+                running_place(chosen.mode),
                 (chosen.to or make.default_target()).absolute(),
                 archive.Seal(Path(key) if key else None),
                 keep=chosen.keep,
@@ -67,7 +67,7 @@ def main(arguments: list[str]) -> int:
             return 0
         folder = restore.choose(chosen.backup or make.default_target())
         restore.bring_env(folder, env_file())
-        restore.restore(find_place(chosen.mode), folder, force=chosen.force, without_keys=chosen.without_keys)
+        restore.restore(next_place(chosen.mode), folder, force=chosen.force, without_keys=chosen.without_keys)
     except (BackupError, OSError) as error:
         print(f"HeartGuard: {error}", file=sys.stderr)
         return 1

@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 from common.config import ROOT, SERVICES
 from common.env_file import EnvFile, EnvFileError
 from ops.containers import secret_files
+from ops.containers.compose import ComposeError, check_engine
 from ops.native import packages, runtime, settings
 from ops.native.servers.base import ServerError
 from ops.native.servers.postgresql import PostgreSQL
@@ -61,6 +62,7 @@ class Native:
     """The native runtime: servers and files that `.env` and the state folder name."""
 
     kind = "native"
+    title = "this machine itself"
 
     def __init__(self) -> None:
         self.runtime = settings.load(settings.env_file(), settings.state_folder())
@@ -136,6 +138,7 @@ class Containers:
     """Docker Compose: services and volumes of docker-compose.yml."""
 
     kind = "docker"
+    title = "the containers"
     env_file = ROOT / ".env"
 
     def __init__(self) -> None:
@@ -209,12 +212,20 @@ def read_env(path: Path) -> dict[str, str]:
         raise BackupError(f"{error} (./start_services.sh makes a new one)") from error
 
 
-def find_place(chosen: str | None) -> Native | Containers:
+def running_place(chosen: str | None) -> Native | Containers:
     """The place the operator chose; else containers where PostgreSQL's is up, else this machine."""
-    if chosen == "docker":
-        return Containers()
     if chosen is None and (ROOT / "docker-compose.yml").exists() and shutil.which("docker"):
         done = subprocess.run(["docker", "compose", "ps", "-q", "postgres"], cwd=ROOT, capture_output=True, check=False)
-        if done.returncode == 0 and done.stdout.strip():
-            return Containers()
-    return Native()
+        chosen = "docker" if done.returncode == 0 and done.stdout.strip() else "native"
+    return Containers() if chosen == "docker" else Native()
+
+
+def next_place(chosen: str | None) -> Native | Containers:
+    """The place the operator chose; else the one that `./start_services.sh` would start."""
+    if chosen is None:
+        try:
+            check_engine()
+            chosen = "docker"
+        except ComposeError:
+            chosen = "native"
+    return Containers() if chosen == "docker" else Native()

@@ -87,7 +87,7 @@ def restore(place: Native | Containers, folder: Path, *, force: bool, without_ke
     """Restore one backup, verify it, and put it in the place of what is there. Raises BackupError."""
     manifest = archive.manifest_of(folder)
     archive.check(folder, manifest)
-    say(f"{folder.name}: {len(manifest['files'])} files are what was written.")
+    say(f"{folder.name}: {len(manifest['files'])} files are what was written. They go into {place.title}.")
     check_migrations(manifest)
     check_keys(manifest, place.variables, accept=without_keys)
     check_engine(place, folder, manifest)
