@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 from common.config import ROOT
 from common.env_file import EnvFile
-from ops.backups.places import Command, Containers, Native, find_place
+from ops.backups.places import Command, Containers, Native, running_place
 from ops.containers import reloading as containers
 from ops.native.servers.base import Server
 from ops.native.servers.rabbitmq import RabbitMQ
@@ -91,4 +91,4 @@ BROKER_USER = RabbitMQ.user
 
 def find_suite() -> Suite:
     """The suite that runs here."""
-    return ContainerSuite() if isinstance(find_place(None), Containers) else NativeSuite()
+    return ContainerSuite() if isinstance(running_place(None), Containers) else NativeSuite()
