@@ -8,10 +8,10 @@ from uuid import UUID
 
 from sqlalchemy import CheckConstraint, ForeignKey, Index, String, UniqueConstraint, func, text
 from sqlalchemy.dialects.postgresql import JSONB
-from sqlalchemy.orm import Mapped, mapped_column
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 from alert_service.errors import InvalidTransition
-from common.database import Entity, service_base
+from common.database import Entity, service_registry
 
 LEVELS = ("low", "medium", "high", "critical")
 PAGED_LEVELS = LEVELS[1:]
@@ -36,7 +36,11 @@ _WHAT_NEXT = {
     "closed": ("Ya terminó: si hay otra alarma, créela.", "It is over: if there is another alarm, create it."),
 }
 
-Base = service_base()
+
+class Base(DeclarativeBase):
+    """The base of this service's models."""
+
+    registry = service_registry()
 
 
 def rank(level: str) -> int:

@@ -7,11 +7,15 @@ from typing import Any
 from uuid import UUID
 
 from sqlalchemy import JSON, BigInteger, Index, LargeBinary, String, Text
-from sqlalchemy.orm import Mapped, mapped_column
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
-from common.database import service_base
+from common.database import service_registry
 
-Base = service_base()
+
+class Base(DeclarativeBase):
+    """The base of this service's models."""
+
+    registry = service_registry()
 
 
 class AuditLog(Base):

@@ -7,9 +7,9 @@ from typing import Any
 from uuid import UUID
 
 from sqlalchemy import BigInteger, CheckConstraint, ForeignKey, Index, LargeBinary, String, func
-from sqlalchemy.orm import Mapped, mapped_column, relationship
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
 
-from common.database import Entity, one_of, service_base
+from common.database import Entity, one_of, service_registry
 from common.rules import RulesOfOrganization
 
 ACTIVE, BLOCKED, PENDING = USER_STATUSES = ("active", "blocked", "pending")
@@ -17,7 +17,11 @@ PLATFORMS = ("android", "ios", "web")
 LANGUAGES = ("es", "en")
 PASSWORD_RESET, PASSWORD_CHANGED = MAIL_KINDS = ("password_reset", "password_changed")
 
-Base = service_base()
+
+class Base(DeclarativeBase):
+    """The base of this service's models."""
+
+    registry = service_registry()
 
 
 class _Catalogue:

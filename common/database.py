@@ -12,7 +12,7 @@ from uuid import UUID
 import psycopg2
 from sqlalchemy import URL, CheckConstraint, MetaData, create_engine, event, func, text
 from sqlalchemy.exc import DBAPIError
-from sqlalchemy.orm import DeclarativeBase, Mapped, ORMExecuteState, Session, declared_attr, mapped_column
+from sqlalchemy.orm import Mapped, ORMExecuteState, Session, declared_attr, mapped_column, registry
 from sqlalchemy.types import DateTime, Uuid
 from uuid6 import uuid7
 
@@ -29,14 +29,12 @@ STATEMENT_TIMEOUT_MS, LOCK_TIMEOUT_MS, IDLE_TIMEOUT_MS, POOL_TIMEOUT_S = 2000, 1
 WORKER_STATEMENT_TIMEOUT_MS = 30_000
 
 
-def service_base() -> type[DeclarativeBase]:
-    """The declarative base of one service's models. No table names a schema: the connection's search_path does."""
-
-    class Base(DeclarativeBase):
-        metadata = MetaData(naming_convention=NAMING)
-        type_annotation_map = {datetime: DateTime(timezone=True), UUID: Uuid()}
-
-    return Base
+def service_registry() -> registry:
+    """The registry of one service's models. No table names a schema: the connection's search_path does."""
+    return registry(
+        metadata=MetaData(naming_convention=NAMING),
+        type_annotation_map={datetime: DateTime(timezone=True), UUID: Uuid()},
+    )
 
 
 class Entity:

@@ -9,15 +9,19 @@ from uuid import UUID
 
 from sqlalchemy import ARRAY, CheckConstraint, ForeignKey, Index, Numeric, String, UniqueConstraint, text
 from sqlalchemy.dialects.postgresql import ExcludeConstraint
-from sqlalchemy.orm import Mapped, mapped_column, relationship
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
 
-from common.database import Entity, one_of, service_base
+from common.database import Entity, one_of, service_registry
 
 SIGNAL_UNITS = {"ECG": "mV", "HR": "bpm", "SpO2": "%", "HRV": "ms", "BP": "mmHg", "TEMP": "°C", "RESP": "/min"}
 """The signal types, each with the unit that a stream has unless it says another."""
 HEALTH_STATUSES = ("up", "down", "error", "degraded")
 
-Base = service_base()
+
+class Base(DeclarativeBase):
+    """The base of this service's models."""
+
+    registry = service_registry()
 
 
 class DeviceType(Entity, Base):

@@ -9,18 +9,22 @@ from uuid import UUID
 
 from sqlalchemy import CheckConstraint, ForeignKey, Index, Numeric, String, UniqueConstraint, text
 from sqlalchemy.dialects.postgresql import JSONB
-from sqlalchemy.orm import Mapped, mapped_column, relationship
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
 
-from common.database import Entity, one_of, service_base
+from common.database import Entity, one_of, service_registry
 
 LEVELS = ("low", "medium", "high", "critical")
 STAGES = ("shadow", "production", "retired")
 RUNTIMES = ("builtin", "onnx")
 STATUSES = ("ok", "abstain", "error")
 CONSCIOUSNESS = ("A", "C", "V", "P", "U")
-
-Base = service_base()
 Score = Numeric(5, 4)
+
+
+class Base(DeclarativeBase):
+    """The base of this service's models."""
+
+    registry = service_registry()
 
 
 def change(row: Any, values: dict[str, Any]) -> list[str]:

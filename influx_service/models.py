@@ -8,12 +8,16 @@ from uuid import UUID
 
 from sqlalchemy import CheckConstraint, Double, Index, String, UniqueConstraint, func, select
 from sqlalchemy.dialects.postgresql import JSONB
-from sqlalchemy.orm import Mapped, column_property, mapped_column
+from sqlalchemy.orm import DeclarativeBase, Mapped, column_property, mapped_column
 
-from common.database import Entity, service_base
+from common.database import Entity, service_registry
 from common.rules import RulesOfOrganization
 
-Base = service_base()
+
+class Base(DeclarativeBase):
+    """The base of this service's models."""
+
+    registry = service_registry()
 
 
 class Bucket(Entity, Base):

@@ -6,9 +6,9 @@ from datetime import UTC, datetime
 from uuid import UUID
 
 from sqlalchemy import BigInteger, CheckConstraint, ForeignKey, Index, String, UniqueConstraint
-from sqlalchemy.orm import Mapped, mapped_column, relationship
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
 
-from common.database import Entity, one_of, service_base
+from common.database import Entity, one_of, service_registry
 
 # No type that a browser would run (SVG, HTML); downloads are attachments besides.
 CONTENT_TYPES = (
@@ -27,7 +27,11 @@ PATIENT = "patient"
 OWNER_KINDS = (PATIENT, "user", "organization", "alert", "device")
 STATUSES = PENDING, READY = ("pending", "ready")
 
-Base = service_base()
+
+class Base(DeclarativeBase):
+    """The base of this service's models."""
+
+    registry = service_registry()
 
 
 class MediaTag(Entity, Base):

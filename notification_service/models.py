@@ -7,9 +7,9 @@ from typing import Any
 from uuid import UUID
 
 from sqlalchemy import CheckConstraint, ForeignKey, Index, String, UniqueConstraint, case, text
-from sqlalchemy.orm import Mapped, mapped_column, relationship
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
 
-from common.database import Entity, service_base
+from common.database import Entity, service_registry
 from notification_service.errors import NobodyToReach, NothingToRetry
 
 STATUSES = ("QUEUED", "SENT", "DELIVERED", "READ", "FAILED", "CANCELLED")
@@ -23,7 +23,11 @@ QUIET_HOURS = "quiet_hours"
 AUTHORS = ("auth", "organization")
 """The services that know what a letter about an account says."""
 
-Base = service_base()
+
+class Base(DeclarativeBase):
+    """The base of this service's models."""
+
+    registry = service_registry()
 
 
 class DeliveryStatus(Base):

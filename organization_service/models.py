@@ -7,16 +7,20 @@ from typing import Any
 from uuid import UUID
 
 from sqlalchemy import CheckConstraint, Computed, ForeignKey, SmallInteger, String, UniqueConstraint
-from sqlalchemy.orm import Mapped, mapped_column
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
-from common.database import Entity, one_of, service_base
+from common.database import Entity, one_of, service_registry
 
 LOCALES = ("es", "en")
 BASE_ROLES = ("org_admin", "clinician", "caregiver", "patient", "org_viewer")
 PATIENT_SCOPES = ("care_team", "organization")
 MIN_RETENTION_DAYS, MAX_RETENTION_DAYS = 30, 36_500
 
-Base = service_base()
+
+class Base(DeclarativeBase):
+    """The base of this service's models."""
+
+    registry = service_registry()
 
 
 class Changeable:

@@ -7,9 +7,9 @@ from typing import Any
 from uuid import UUID
 
 from sqlalchemy import ForeignKey, Index, String, UniqueConstraint
-from sqlalchemy.orm import Mapped, mapped_column
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
-from common.database import Entity, one_of, service_base
+from common.database import Entity, one_of, service_registry
 from common.rules import RulesOfOrganization
 
 SEXES = ("M", "F", "O")
@@ -19,7 +19,11 @@ WHOLE_ORGANIZATION = "organization"
 """The scope of an organisation whose clinicians see every patient."""
 RELATIONS = ("parent", "spouse", "sibling", "child", "friend")
 
-Base = service_base()
+
+class Base(DeclarativeBase):
+    """The base of this service's models."""
+
+    registry = service_registry()
 
 
 class Patient(Entity, Base):

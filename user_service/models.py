@@ -6,9 +6,9 @@ from typing import Any, Self
 from uuid import UUID
 
 from sqlalchemy import ARRAY, CheckConstraint, Index, String, UniqueConstraint
-from sqlalchemy.orm import Mapped, mapped_column
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
-from common.database import Entity, one_of, service_base
+from common.database import Entity, one_of, service_registry
 from common.rules import RulesOfOrganization
 
 LANGUAGES = ("es", "en")
@@ -16,7 +16,11 @@ CHANNELS = ("SMS", "EMAIL", "PUSH", "WEBHOOK")
 PLATFORMS = ("android", "ios", "web")
 LEVELS = ("low", "medium", "high", "critical")
 
-Base = service_base()
+
+class Base(DeclarativeBase):
+    """The base of this service's models."""
+
+    registry = service_registry()
 
 
 class Changeable:
