@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any
 from uuid import UUID
 
@@ -47,19 +48,18 @@ def write_timeseries(
     stream = bindings[0]
     if points is not None:
         times = [point["time"] for point in points]
-        start, stop = min(times), max(times) + timedelta(microseconds=1)
+        start, stop, count = min(times), max(times) + timedelta(microseconds=1), len(points)
+        keep = partial(_keep_points, points=points)
     else:
-        start = started_at
-        stop = from_ns(to_ns(start) + round(len(values) / stream.sample_rate_hz * 1e9))
+        assert started_at is not None and values is not None
+        start, count = started_at, len(values)
+        stop = from_ns(to_ns(start) + round(count / stream.sample_rate_hz * 1e9))
+        keep = partial(_keep_samples, start=start, values=values)
     _check_times(stream, start, stop)
     for binding in bindings:
-        if points is None:
-            _keep_samples(database, store, caller, binding, start, values)
-        else:
-            _keep_points(database, store, caller, binding, points)
+        keep(database, store, caller, binding)
     written = {"stream_id": stream_id, "start": start, "stop": stop}
     with database.transaction(caller.org_id) as session:
-        count = len(values if points is None else points)
         event = TimeseriesWritten(**written, patient_id=stream.patient_id, signal_type=stream.signal_type)
         record(session, caller, "timeseries.written", f"signal_streams:{stream_id}", {"count": count}, publish=event)
     return written | {"count": count}

@@ -57,7 +57,7 @@ class OrganizationRules(RulesOfOrganization, Base):
     retention_days: Mapped[int]
 
 
-Bucket.organization_days = column_property(  # type: ignore[assignment]
+Bucket.organization_days = column_property(
     select(OrganizationRules.retention_days).where(OrganizationRules.org_id == Bucket.org_id).scalar_subquery()
 )
 
@@ -99,6 +99,6 @@ class StreamBinding(Base):
     ended_at: ClassVar[Mapped[datetime | None]]
 
 
-StreamBinding.ended_at = column_property(  # type: ignore[assignment]
+StreamBinding.ended_at = column_property(
     select(StreamEnd.ended_at).where(StreamEnd.stream_id == StreamBinding.stream_id).scalar_subquery()
 )

@@ -108,7 +108,7 @@ def draw_series(
         return strip_svg(samples, stream.sample_rate_hz, stream.unit, to_ns(start), marks, title=title)
     every = max(SECOND, round(seconds / TREND_POINTS * SECOND))
     rows = _rows(store, stream, start, stop, "mean", every, 2 * TREND_POINTS)
-    trend = Trend(title, stream.unit, [(row.time, row.fields["value"]) for row in rows])
+    trend = Trend(title, stream.unit, [(row.time, float(row.fields["value"])) for row in rows])
     return trend_svg([trend], to_ns(start), to_ns(stop), marks, title=title)
 
 

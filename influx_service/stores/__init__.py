@@ -48,10 +48,14 @@ Store = EmbeddedStore | InfluxStore
 class StoreSettings(Protocol):
     """What `open_store` reads."""
 
-    influxdb_url: str | None
-    influxdb_token: str | None
-    influxdb_org: str
-    timeseries_path: str
+    @property
+    def influxdb_url(self) -> str | None: ...
+    @property
+    def influxdb_token(self) -> str | None: ...
+    @property
+    def influxdb_org(self) -> str: ...
+    @property
+    def timeseries_path(self) -> str: ...
 
 
 def open_store(settings: StoreSettings) -> Store:

@@ -2,6 +2,7 @@
 
 import heapq
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 from itertools import groupby
 from pathlib import Path
 from typing import Any
@@ -198,7 +199,7 @@ class EmbeddedStore:
                         newest[name] = (row[0], series_id, name, t.typed(row[1], kind))
                 block = t.find_newest_block(db, series_id) if fields is None or p.SAMPLE_FIELD in fields else None
                 if block:
-                    time = sample_time(block.start, block.count - 1, block.rate)
+                    time = sample_time(block.start, block.length - 1, block.rate)
                     if time > newest.get(p.SAMPLE_FIELD, (-1,))[0]:
                         newest[p.SAMPLE_FIELD] = (
                             time,
@@ -230,10 +231,10 @@ class EmbeddedStore:
         """
         wanted = p.checked_erasure(org_id, tags)
         with self._file.reading() as db:
-            condition, parameters = ("org_id = ?", [org_id])
-            if bucket is not None:
-                condition, parameters = "id = ?", [t.get_bucket(db, org_id, bucket)]
-            buckets = [row[0] for row in db.execute(f"SELECT id FROM bucket WHERE {condition}", parameters)]
+            if bucket is None:
+                buckets = [row[0] for row in db.execute("SELECT id FROM bucket WHERE org_id = ?", (org_id,))]
+            else:
+                buckets = [t.get_bucket(db, org_id, bucket)]
             series = [id for bucket_id in buckets for id in t.find_series(db, bucket_id, None, wanted, limit=None)]
         if start is None and stop is None:
             self._delete_series(series)
@@ -241,7 +242,7 @@ class EmbeddedStore:
             start, stop = p.checked_window(start or 0, p.MAX_TIME if stop is None else stop)
             for series_id in series:
                 self._delete_rows("point", "time >= ? AND time < ?", (series_id, start, stop))
-                self._in_steps(lambda db, id=series_id: t.clear_samples(db, id, start, stop, limit=DELETE_BATCH))
+                self._in_steps(partial(t.clear_samples, series=series_id, start=start, stop=stop, limit=DELETE_BATCH))
         self._file.shrink()
 
     def expire(self, now: int) -> None:

@@ -99,7 +99,8 @@ class Server:
         for index in range(0, len(lines), LINES_PER_REQUEST):
             with server_errors(), _beyond_retention():
                 body = "\n".join(lines[index : index + LINES_PER_REQUEST])
-                self._writer.write(bucket, self._org, body, write_precision=WritePrecision.NS)
+                # The library annotates its constants, which are texts, as instances of the class that holds them.
+                self._writer.write(bucket, self._org, body, write_precision=WritePrecision.NS)  # type: ignore[arg-type]
 
     def ask(self, query: str, values: dict[str, Any]) -> list[dict[str, Any]]:
         """Return the records of a Flux query.

@@ -45,12 +45,12 @@ class Block(NamedTuple):
     id: int
     start: int
     rate: int
-    count: int
+    length: int
 
     def span(self, start: int, stop: int) -> tuple[int, int]:
         """Return the indices [first, end) of the samples inside [start, stop)."""
         first = max(0, first_index(self.start, start, self.rate))
-        return first, max(first, min(self.count, first_index(self.start, stop, self.rate)))
+        return first, max(first, min(self.length, first_index(self.start, stop, self.rate)))
 
 
 def get_bucket(db: Connection, org_id: str, name: str) -> int:
@@ -67,7 +67,7 @@ def put_series(db: Connection, bucket: int, measurement: str, tags: Mapping[str,
     row = db.execute("SELECT id FROM series WHERE bucket_id = ? AND measurement = ? AND tags = ?", key).fetchone()
     if row:
         return row[0]
-    series = db.execute("INSERT INTO series (bucket_id, measurement, tags) VALUES (?, ?, ?)", key).lastrowid
+    series = _insert(db, "INSERT INTO series (bucket_id, measurement, tags) VALUES (?, ?, ?)", key)
     db.executemany("INSERT INTO series_tag VALUES (?, ?, ?)", [(name, value, series) for name, value in tags.items()])
     return series
 
@@ -78,9 +78,14 @@ def put_field(db: Connection, bucket: int, measurement: str, name: str, kind: st
     row = db.execute("SELECT id, type FROM field WHERE bucket_id = ? AND measurement = ? AND name = ?", key).fetchone()
     if row:
         return row
-    return db.execute(
-        "INSERT INTO field (bucket_id, measurement, name, type) VALUES (?, ?, ?, ?)", (*key, kind)
-    ).lastrowid, kind
+    statement = "INSERT INTO field (bucket_id, measurement, name, type) VALUES (?, ?, ?, ?)"
+    return _insert(db, statement, (*key, kind)), kind
+
+
+def _insert(db: Connection, statement: str, row: Sequence[Any]) -> int:
+    made = db.execute(statement, row).lastrowid
+    assert made is not None
+    return made
 
 
 def cells_of(
@@ -257,7 +262,7 @@ def clear_samples(db: Connection, series: int, start: int, stop: int, limit: int
         first, end = block.span(start, stop)
         if first == end:
             continue
-        kept = read_block(db, block) if first > 0 or end < block.count else array("d")
+        kept = read_block(db, block) if first > 0 or end < block.length else array("d")
         db.execute("DELETE FROM block WHERE id = ?", (block.id,))
         for begin, piece in ((0, kept[:first]), (end, kept[end:])):
             if piece:
