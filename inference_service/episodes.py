@@ -76,7 +76,7 @@ def _latch(latch: dict[str, Any] | None, row: Limit, finding: Finding, at: datet
     if not towards_change:
         return {**latch, "since": None, "readings": 0, "seen": _text(at)}
     interrupted = seen is None or (at - seen).total_seconds() > row.gap_s
-    since = at if latch["since"] is None or interrupted else _time(latch["since"])
+    since = at if latch["since"] is None or interrupted else datetime.fromisoformat(latch["since"])
     readings = 1 if since == at else latch["readings"] + 1
     wait = row.clears_s if latch["on"] else row.persists_s
     enough = latch["on"] or readings >= row.persists_readings
@@ -108,15 +108,14 @@ def _settle(
     phase = "clearing" if clearing else "active" if on else "pending" if pending else "idle"
     after = {**state, "phase": phase, "level": None if level is None else int(level)}
     if level is not None and (before is None or level > before):
-        kind = "open" if before is None else "escalate"
+        kind, told = "open" if before is None else "escalate", level
     elif level is None and before is not None:
-        kind = "close"
+        kind, told = "close", before
     else:
         return after, ()
     if kind == "open":
         after.update(episode_id=new_id(), opened_at=_text(at), sequence=0)
     after["sequence"] += 1
-    told = level or before
     causes = [f for f in findings.values() if f.level is not None and f.level >= told]
     cause = max(causes, key=lambda f: (f.level, f.score - f.threshold), default=None) if kind != "close" else None
     key = f"{after['episode_id']}:{after['sequence']}:{kind}"

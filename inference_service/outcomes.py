@@ -204,7 +204,7 @@ class Settling:
                 event_type=event_type,
                 model=version.label,
                 status=item.outcome.status.value,
-                level=wire_level(finding.level) if finding else None,
+                level=wire_level(finding.level) if finding and finding.level else None,
                 window_start=item.start,
                 window_end=item.end,
             )
@@ -252,9 +252,9 @@ def event_of_abstention(model: Any) -> str:
     return clinical[0] if len(clinical) == 1 else SIGNAL_LOST
 
 
-def wire_level(level: Level | None) -> str | None:
+def wire_level(level: Level) -> str:
     """A level as the wire and the tables write it."""
-    return None if level is None else level.name.lower()
+    return level.name.lower()
 
 
 def store(session: Session, monitor: Any, version: RunningVersion, event_type: str, item: Any) -> UUID:
@@ -272,7 +272,7 @@ def store(session: Session, monitor: Any, version: RunningVersion, event_type: s
         "window_end": item.end,
         "status": outcome.status.value,
         "reason": outcome.reason[:200],
-        "level": wire_level(finding.level) if finding else None,
+        "level": wire_level(finding.level) if finding and finding.level else None,
         "score": _decimal(finding.score if finding else None),
         "threshold": _decimal(finding.threshold if finding else None),
         "quality": _decimal(outcome.quality),

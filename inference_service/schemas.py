@@ -146,7 +146,7 @@ class ExplanationOut(fields.Schema):
     limit = fields.Text(required=True)
     parts = fields.Mapping(fields.Integer())
     missing = fields.ListOf(fields.Text())
-    partial = fields.Boolean()
+    partial = fields.Boolean()  # type: ignore[assignment]  # marshmallow takes the fields off the class
     quality = fields.Number(allow_none=True)
     confidence = fields.Text()
     heart_rate = fields.Number(allow_none=True)

@@ -261,6 +261,7 @@ def judge_once(
 
     with database.transaction(caller.org_id) as session:
         monitor = queries.get_monitor(session, caller, stream_id)
+        assert monitor.patient_id is not None  # since it was bound
         context = _context(session, monitor.patient_id)
     end = at or monitor.written_until
     if end is None or monitor.step_s is None:

@@ -81,15 +81,17 @@ class Limit:
         return round(share if self.comparison in (">=", ">") else 1 - share, 4)
 
 
-def _graded(event_type: str, condition: str, metric: str, comparison: str, values: dict[Level, float], **rest: Any):
+def _graded(
+    event_type: str, condition: str, metric: str, comparison: str, values: dict[Level, float], **rest: Any
+) -> tuple[Limit, ...]:
     return tuple(
         Limit(event_type, condition, level, metric, comparison, value, **rest) for level, value in values.items()
     )
 
 
 LOW, MEDIUM, HIGH, CRITICAL = Level
-CUFF = {"gap_s": 7200.0, "persists_readings": 2}
-THERMOMETER = {"gap_s": 8 * 3600.0, "persists_readings": 2}
+CUFF: dict[str, Any] = {"gap_s": 7200.0, "persists_readings": 2}
+THERMOMETER: dict[str, Any] = {"gap_s": 8 * 3600.0, "persists_readings": 2}
 RCP = "Royal College of Physicians, NEWS2, 2017"
 CINC = "PhysioNet/CinC Challenge 2015"
 

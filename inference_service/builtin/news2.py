@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime
+from typing import Any
 
 from inference_service.builtin.limits import NEWS2_LIMITS, judge, limits_for
 from inference_service.builtin.model import Input, Level, Model, Outcome, PatientContext, Status, not_judged
@@ -46,8 +47,8 @@ def infer(windows: Sequence[Window], context: PatientContext, at: datetime | Non
     at = at or evaluation_time(windows)
     try:
         readings = latest_readings(MODEL, windows, at)
-        fresh = {name: readings[key].value for name, key in INPUTS.items() if key in readings and readings[key].fresh}
-        known = {name: readings[key].value for name, key in INPUTS.items() if key in readings}
+        known: dict[str, Any] = {name: readings[key].value for name, key in INPUTS.items() if key in readings}
+        fresh = {name: value for name, value in known.items() if readings[INPUTS[name]].fresh}
         for name in ("oxygen", "consciousness"):
             entered = getattr(context, "on_oxygen" if name == "oxygen" else name)
             if entered is not None and entered.at <= at:
@@ -58,7 +59,7 @@ def infer(windows: Sequence[Window], context: PatientContext, at: datetime | Non
         with_stale = score_news2(**known, spo2_scale=context.spo2_scale)
     except ValueError as problem:
         return Outcome(Status.ERROR, reason=str(problem))
-    features = {
+    features: dict[str, Any] = {
         "score": score.total,
         "partial": score.partial,
         "parts": score.parts,
@@ -71,7 +72,7 @@ def infer(windows: Sequence[Window], context: PatientContext, at: datetime | Non
     findings = judge(limits, _metrics(score), parts=score.parts, missing=list(score.missing), partial=score.partial)
     holding = judge(limits, _metrics(with_stale))
     findings = tuple(
-        replace(finding, holds=max(finding.holds or 0, stale.holds or 0) or None)
+        replace(finding, holds=max(filter(None, (finding.holds, stale.holds)), default=None))
         for finding, stale in zip(findings, holding, strict=True)
     )
     measured = all(name not in score.missing for name in INPUTS)

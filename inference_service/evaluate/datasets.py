@@ -4,6 +4,7 @@ import csv
 import gzip
 from collections.abc import Callable
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +34,7 @@ Spans = list[tuple[float, float]]
 
 def wfdb_folder(folder: Path) -> list[tuple[str, Callable[[], Tally]]]:
     """Any WFDB records; beats and rhythms are scored where there are annotations (`.atr`)."""
-    return [(header.stem, lambda header=header: _wfdb_record(header)) for header in sorted(folder.glob("*.hea"))]
+    return [(header.stem, partial(_wfdb_record, header)) for header in sorted(folder.glob("*.hea"))]
 
 
 def _wfdb_record(header: Path) -> Tally:
@@ -143,7 +144,7 @@ def _score_af_window(tally: Tally, outcome: Outcome, af: Spans, end: float) -> N
 
 def afdb_rr(folder: Path) -> list[tuple[str, Callable[[], Tally]]]:
     """MIT-BIH AF Database as beat times and rhythm labels (`hgafrr_*.npz`); no waveform."""
-    return [(file.stem.split("_")[-1], lambda file=file: _afdb_record(file)) for file in sorted(folder.glob("*.npz"))]
+    return [(file.stem.split("_")[-1], partial(_afdb_record, file)) for file in sorted(folder.glob("*.npz"))]
 
 
 def _afdb_record(file: Path) -> Tally:
@@ -173,7 +174,7 @@ def _afdb_record(file: Path) -> Tally:
 def bidmc(folder: Path) -> list[tuple[str, Callable[[], Tally]]]:
     """BIDMC: lead II at 125 Hz against the monitor's heart rate, second by second."""
     files = sorted(folder.glob("hgbidmc_*_signals.npz"))
-    return [(file.stem.split("_")[1], lambda file=file: _bidmc_record(file)) for file in files]
+    return [(file.stem.split("_")[1], partial(_bidmc_record, file)) for file in files]
 
 
 def _bidmc_record(file: Path) -> Tally:
@@ -200,7 +201,7 @@ def cinc2015(folder: Path) -> list[tuple[str, Callable[[], Tally]]]:
     """CinC 2015: the minute before a bedside alarm; does the same alarm arise in its last 10 s?"""
     with (folder / "INDEX.csv").open(newline="") as index:
         rows = sorted(csv.DictReader(index), key=lambda row: (row["alarm"], row["file"]))
-    return [(f"{row['alarm']} {row['file']}", lambda row=row: _cinc2015_record(folder, row)) for row in rows]
+    return [(f"{row['alarm']} {row['file']}", partial(_cinc2015_record, folder, row)) for row in rows]
 
 
 def _cinc2015_record(folder: Path, row: dict[str, str]) -> Tally:
@@ -228,7 +229,7 @@ def cinc2017(folder: Path) -> list[tuple[str, Callable[[], Tally]]]:
     """CinC 2017: a hand-held lead labelled as a whole; atrial fibrillation (A) against the rest, noisy (~) apart."""
     with (folder / "REFERENCE.csv").open(newline="") as reference:
         labels = [row for row in csv.reader(reference) if (folder / f"{row[0]}.hea").is_file()]
-    return [(f"{label} {name}", lambda n=name, x=label: _cinc2017_record(folder, n, x)) for name, label in labels]
+    return [(f"{label} {name}", partial(_cinc2017_record, folder, name, label)) for name, label in labels]
 
 
 def _cinc2017_record(folder: Path, name: str, label: str) -> Tally:
@@ -259,7 +260,7 @@ def cinc2012(folder: Path) -> list[tuple[str, Callable[[], Tally]]]:
             if name:
                 sample = (60 * float(row["minute"]), name, float(row["value"]))
                 patients.setdefault(row["RecordID"], []).append(sample)
-    return [(patient, lambda rows=rows: _icu_stay(rows)) for patient, rows in patients.items()]
+    return [(patient, partial(_icu_stay, rows)) for patient, rows in patients.items()]
 
 
 def cinc2019(folder: Path) -> list[tuple[str, Callable[[], Tally]]]:
@@ -270,7 +271,7 @@ def cinc2019(folder: Path) -> list[tuple[str, Callable[[], Tally]]]:
         for row in csv.DictReader(file):
             rows = patients.setdefault(row["id"], [])
             rows += [(3600 * float(row["ICULOS"]), new, float(row[old])) for old, new in names.items() if row[old]]
-    return [(patient, lambda rows=rows: _icu_stay(rows)) for patient, rows in patients.items() if rows]
+    return [(patient, partial(_icu_stay, rows)) for patient, rows in patients.items() if rows]
 
 
 def _icu_stay(samples: list[tuple[float, str, float]]) -> Tally:

@@ -283,7 +283,7 @@ def upgrade() -> None:
         ["org_id", "patient_id", "event_type"],
         unique=False,
     )
-    fields = ("id", "code", "name", "default_level", "min_level", "max_level", "version")
+    fields: tuple[str, ...] = ("id", "code", "name", "default_level", "min_level", "max_level", "version")
     event_types = sa.table("event_types", *(sa.column(name) for name in fields))
     rows = [dict(zip(fields, (uuid7(), *event_type, 1), strict=True)) for event_type in EVENT_TYPES]
     insert_catalogue(event_types, rows)

@@ -45,7 +45,8 @@ def _shape_filter(rate_hz: float) -> np.ndarray:
 def describe_beats(samples: np.ndarray, rate_hz: float, peaks: np.ndarray) -> Beats:
     """Shape, width and origin of each beat of a window, from its own beats alone."""
     if len(peaks) < 3:
-        return Beats(peaks, *(np.zeros(len(peaks)) for _ in range(3)), np.zeros(len(peaks), dtype=bool), np.inf)
+        similarity, to_normal, width_s = np.zeros((3, len(peaks)))
+        return Beats(peaks, similarity, to_normal, width_s, np.zeros(len(peaks), dtype=bool), np.inf)
     smooth = signal.sosfiltfilt(_shape_filter(rate_hz), samples)
     rows = _unit_shapes(smooth, rate_hz, peaks)
     widths = _widths(smooth, rate_hz, peaks)
