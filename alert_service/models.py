@@ -11,6 +11,7 @@ from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 from alert_service.errors import InvalidTransition
+from alert_service.events import Channel
 from common.database import Entity, service_registry
 
 LEVELS = ("low", "medium", "high", "critical")
@@ -48,8 +49,10 @@ def rank(level: str) -> int:
     return LEVELS.index(level) + 1
 
 
-class _Catalogue:
-    """Mixin of a table of codes with their words."""
+class Catalogue(Base):
+    """A table of codes with their words."""
+
+    __abstract__ = True
 
     code: Mapped[str] = mapped_column(String(40), primary_key=True)
     label_es: Mapped[str] = mapped_column(String(80))
@@ -57,31 +60,31 @@ class _Catalogue:
     position: Mapped[int]
 
 
-class AlertStatus(_Catalogue, Base):
+class AlertStatus(Catalogue):
     """The states of an alert's life."""
 
     __tablename__ = "alert_status"
 
 
-class AlertChannel(_Catalogue, Base):
+class AlertChannel(Catalogue):
     """The ways to tell somebody."""
 
     __tablename__ = "alert_channels"
 
 
-class AlertLevel(_Catalogue, Base):
+class AlertLevel(Catalogue):
     """How urgent an alert is; `position` is its rank."""
 
     __tablename__ = "alert_levels"
 
 
-class RiskLevel(_Catalogue, Base):
+class RiskLevel(Catalogue):
     """How much at risk a patient is."""
 
     __tablename__ = "risk_levels"
 
 
-class AlertType(_Catalogue, Base):
+class AlertType(Catalogue):
     """What an alert is about, and the levels it may have."""
 
     __tablename__ = "alert_types"
@@ -112,7 +115,7 @@ class AlertPolicy(Entity, Base):
 
     org_id: Mapped[UUID | None]
     alert_type: Mapped[str | None] = mapped_column(ForeignKey("alert_types.code"))
-    channels: Mapped[dict[str, list[str]]] = mapped_column(JSONB)
+    channels: Mapped[dict[str, list[Channel]]] = mapped_column(JSONB)
     escalation_minutes: Mapped[dict[str, int | None]] = mapped_column(JSONB)
     hold_off_minutes: Mapped[int]
     max_escalations: Mapped[int]
@@ -130,7 +133,7 @@ class AlertPolicy(Entity, Base):
         """For how long after an alert another of the same patient and type is its duplicate."""
         return timedelta(minutes=self.hold_off_minutes)
 
-    def channels_of(self, level: str) -> list[str]:
+    def channels_of(self, level: str) -> list[Channel]:
         """The channels of a level; none for low: it is recorded, and nobody is paged."""
         return self.channels.get(level, []) if level in PAGED_LEVELS else []
 

@@ -9,7 +9,7 @@ from uuid import UUID
 from sqlalchemy import Select, or_, select
 from sqlalchemy.orm import Session
 
-from alert_service.models import OPEN_STATUSES, PAGED_LEVELS, Alert, AlertPolicy, AlertType, Base, TimelineEntry
+from alert_service.models import OPEN_STATUSES, PAGED_LEVELS, Alert, AlertPolicy, AlertType, Catalogue, TimelineEntry
 from common.auth import Caller
 from common.care import in_care
 from common.errors import NotFound, ValidationFailed
@@ -116,7 +116,7 @@ def get_type(session: Session, code: str) -> AlertType:
     return kind
 
 
-def find_catalogue(session: Session, catalogue: type[Base]) -> Page:
+def find_catalogue(session: Session, catalogue: type[Catalogue]) -> Page:
     """All entries of a catalogue, in their order."""
     return Page(session.scalars(select(catalogue).order_by(catalogue.position)).all())
 

@@ -24,27 +24,29 @@ class Base(DeclarativeBase):
     registry = service_registry()
 
 
-class _Catalogue:
-    """Mixin of a fixed list: a code and what people read."""
+class Catalogue(Base):
+    """A fixed list: a code and what people read."""
+
+    __abstract__ = True
 
     code: Mapped[str] = mapped_column(String(20), primary_key=True)
     label_es: Mapped[str] = mapped_column(String(60))
     label_en: Mapped[str] = mapped_column(String(60))
 
 
-class UserStatus(_Catalogue, Base):
+class UserStatus(Catalogue):
     """What an account may be."""
 
     __tablename__ = "user_statuses"
 
 
-class Platform(_Catalogue, Base):
+class Platform(Catalogue):
     """Where a client runs."""
 
     __tablename__ = "platforms"
 
 
-class ServiceStatus(_Catalogue, Base):
+class ServiceStatus(Catalogue):
     """How a service may fare."""
 
     __tablename__ = "service_statuses"

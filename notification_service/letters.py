@@ -167,9 +167,9 @@ def write_account_letter(settings: Settings, letter: AccountMail, content: dict[
     """The e-mail about an account that its author's `content` asks for; raises BadAddress."""
     subject, lines, code = _ACCOUNT_WORDS[content["language"]][content["kind"]]
     name = " ".join(content.get("organization", "").split())  # a line break would begin another header
-    subject, lines = subject.format(organization=name), [line.format(organization=name) for line in lines]
+    subject = subject.format(organization=name)
     message = _message(settings, letter, content["email"], subject, content["language"])
-    paragraphs = list(lines)
+    paragraphs = [line.format(organization=name) for line in lines]
     if content["token"] is not None:
         # After `#`, so that no web server on the way writes the token into a log.
         page = settings.invitation_url if content["kind"] == "invitation" else settings.password_reset_url

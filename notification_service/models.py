@@ -11,6 +11,7 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
 
 from common.database import Entity, service_registry
 from notification_service.errors import NobodyToReach, NothingToRetry
+from notification_service.events import Channel, Status
 
 STATUSES = ("QUEUED", "SENT", "DELIVERED", "READ", "FAILED", "CANCELLED")
 CHANNELS = ("SMS", "EMAIL", "PUSH", "WEBHOOK", "LOG")
@@ -47,7 +48,7 @@ class _Attempts:
     A sender claims a queued row by moving `next_attempt_at` past its lease, so one that crashed is taken up again.
     """
 
-    status: Mapped[str] = mapped_column(ForeignKey("delivery_statuses.code"))
+    status: Mapped[Status] = mapped_column(ForeignKey("delivery_statuses.code"))
     reason: Mapped[str | None] = mapped_column(String(40))
     failures: Mapped[int]
     claimed_at: Mapped[datetime | None]
@@ -113,7 +114,7 @@ class NotificationRequest(Entity, Base):
     patient_id: Mapped[UUID]
     level: Mapped[str] = mapped_column(String(20))
     alert_type: Mapped[str] = mapped_column(String(40))
-    channel: Mapped[str] = mapped_column(String(20))
+    channel: Mapped[Channel] = mapped_column(String(20))
     observed_at: Mapped[datetime]
     request_id: Mapped[str] = mapped_column(String(128))
     traceparent: Mapped[str] = mapped_column(String(60))
@@ -146,7 +147,7 @@ class AlertDelivery(_Attempts, Entity, Base):
     org_id: Mapped[UUID]
     notification_id: Mapped[UUID] = mapped_column(ForeignKey("notification_requests.id", ondelete="CASCADE"))
     alert_id: Mapped[UUID] = mapped_column(index=True)
-    channel: Mapped[str] = mapped_column(String(20))
+    channel: Mapped[Channel] = mapped_column(String(20))
     recipient: Mapped[str] = mapped_column(String(40))
     user_id: Mapped[UUID | None]
     address: Mapped[str | None] = mapped_column(String(150))
@@ -178,7 +179,7 @@ class DeliveryEvent(Entity, Base):
 
     org_id: Mapped[UUID]
     delivery_id: Mapped[UUID] = mapped_column(ForeignKey("alert_delivery.id", ondelete="CASCADE"), index=True)
-    status: Mapped[str] = mapped_column(ForeignKey("delivery_statuses.code"))
+    status: Mapped[Status] = mapped_column(ForeignKey("delivery_statuses.code"))
     reason: Mapped[str | None] = mapped_column(String(40))
     at: Mapped[datetime]
 

@@ -58,7 +58,9 @@ DEFAULT_POLICY = {
 
 
 def catalogue(name: str, *more: str) -> sa.TableClause:
-    columns = [sa.column(column) for column in ("code", "label_es", "label_en", "position", *more)]
+    columns: list[sa.ColumnClause] = [
+        sa.column(column) for column in ("code", "label_es", "label_en", "position", *more)
+    ]
     return sa.table(name, *columns)
 
 

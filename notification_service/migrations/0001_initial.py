@@ -21,7 +21,7 @@ STATUSES = [
 
 
 def insert_statuses() -> None:
-    columns = [sa.column(name) for name in ("code", "label_es", "label_en", "position")]
+    columns: list[sa.ColumnClause] = [sa.column(name) for name in ("code", "label_es", "label_en", "position")]
     rows = [
         {"code": code, "label_es": es, "label_en": en, "position": position}
         for position, (code, es, en) in enumerate(STATUSES, 1)
