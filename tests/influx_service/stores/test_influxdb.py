@@ -18,7 +18,8 @@ from tests.support.influxdb import TOKEN, parsed_line
 from .conftest import ORG, REAL_SERVER, T0, TAGS, real_store
 
 printable = st.text(st.characters(exclude_categories=["Cc", "Cs"]), min_size=1, max_size=20)
-names = printable.filter(lambda text: text[0] not in "_#" and not {'"', "\\"} & set(text) and text != RATE_FIELD)
+refused = {RATE_FIELD, "result", "table", "time"}
+names = printable.filter(lambda text: text[0] not in "_#" and not {'"', "\\"} & set(text) and text not in refused)
 tag_values = printable.filter(lambda text: not text.endswith("\\"))
 field_values = printable | st.floats(-1e300, 1e300) | st.booleans() | st.integers(-(2**63), 2**63 - 1)
 
