@@ -78,7 +78,7 @@ def _walk(session: Session, cursor: int, limit: int) -> tuple[int, bytes, Break 
     for row in rows:
         if row.sequence != last + 1:
             return last, previous, Break(last + 1, "missing"), False
-        if hash_row(previous, row._mapping) != row.hash:
+        if hash_row(previous, row._asdict()) != row.hash:
             return last, previous, Break(row.sequence, "altered"), False
         last, previous = row.sequence, row.hash
     return last, previous, None, len(rows) == limit

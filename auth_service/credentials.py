@@ -75,7 +75,7 @@ def request_reset(session: Session, caller: Caller, email: str) -> None:
     still_open = select(func.count()).where(
         AccountMail.user_id == user.id, AccountMail.kind == PASSWORD_RESET, AccountMail.expires_at > now
     )
-    if session.scalar(still_open) < OPEN_RESETS:
+    if session.execute(still_open).scalar_one() < OPEN_RESETS:
         mail = _queue_mail(session, user, PASSWORD_RESET)
         record(session, caller, "user.password_reset_requested", user, publish=mail)
 

@@ -90,8 +90,9 @@ def open_for_enrolment(
     )
     session.add(family)
     record(session, caller, "session.opened_for_enrolment", family)
-    options = {"org_id": user.org_id, "session_id": str(family.id), "scope": ENROLMENT}
-    token = signer.sign(str(user.id), seconds=ACCESS_SECONDS, **options)
+    token = signer.sign(
+        str(user.id), seconds=ACCESS_SECONDS, org_id=user.org_id, session_id=str(family.id), scope=ENROLMENT
+    )
     return SignedIn(token, None, user, user.org_id, restriction=ENROLMENT)
 
 

@@ -65,7 +65,8 @@ class _File:
             headers["Content-Encoding"] = "gzip"
         response = Response(self.compressed if compress else self.body, 200, headers)
         response.set_etag(f"{self.digest}-gzip" if compress else self.digest)
-        return response.make_conditional(request)
+        response.make_conditional(request)
+        return response
 
 
 class Pages:

@@ -101,12 +101,12 @@ class Storage:
     def _bucket(self) -> Any:
         self.require()
         from google.auth.credentials import AnonymousCredentials
-        from google.cloud import storage
+        from google.cloud.storage import Client
 
         if self._settings.endpoint is None:
             with _away_is_unavailable():
-                return storage.Client().bucket(self._settings.bucket)
-        client = storage.Client(
+                return Client().bucket(self._settings.bucket)
+        client = Client(
             project="heartguard",
             credentials=AnonymousCredentials(),
             client_options={"api_endpoint": self._settings.endpoint},
