@@ -63,7 +63,7 @@ class Formatted:
 
 
 def _flat(item: dict[str, Any]) -> dict[str, str]:
-    facts = {}
+    facts: dict[str, str] = {}
     for name, value in item.items():
         inner = value if isinstance(value, dict) else {}
         facts |= {name: str(value), **{f"{name}/{key}": str(part) for key, part in inner.items()}}
@@ -87,13 +87,12 @@ class Walk:
         self._made: dict[str, str] = {}
         self._start = datetime.now(UTC).replace(microsecond=0)
 
-    def checks(self) -> Iterator[tuple[str, str, Callable[[], str]]]:
+    def checks(self) -> Iterator[tuple[str, str, Callable[[], str | None]]]:
         """What, service and the check itself, in the order in which they stand below."""
         for name in vars(type(self)):
             if not name.startswith("_") and name != "checks":
                 what, service = name.split("_")
-                method = getattr(self, name)
-                yield what, service, lambda method=method: method() or ""
+                yield what, service, getattr(self, name)
 
     def _call(self, method: str, path: str, body: dict[str, Any] | None = None) -> dict[str, str]:
         """A call in the organisation that was made for the purpose."""

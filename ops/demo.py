@@ -227,9 +227,10 @@ def main() -> int:
         played, alert = replay(scene, recording, chosen.speed)
         if alert is None:
             alert = wait_for("an alarm", lambda: find_alert(scene))
+        path = f"/alerts/{alert['id']}"
 
         def notified() -> Any:
-            now = scene.clinician.get(f"/alerts/{alert['id']}")
+            now = scene.clinician.get(path)
             return now if now["status"] != "created" else None
 
         alert = wait_for("the delivery", notified)

@@ -40,7 +40,7 @@ def run(client: Client) -> Iterator[Result]:
         for what, service, check in Walk(formatted).checks():
             started = time.perf_counter()
             try:
-                passed, note = True, check()
+                passed, note = True, check() or ""
             except (CallFailed, HTTPError, ElementTree.ParseError, ValueError) as error:
                 passed, note = False, str(error)
             except KeyError as error:  # an earlier check was to bring it

@@ -4,8 +4,8 @@ import json
 from typing import Any
 
 from google.auth.credentials import AnonymousCredentials
-from google.cloud import storage
 from google.cloud.exceptions import NotFound
+from google.cloud.storage import Client
 
 from media_service.config import Settings
 
@@ -15,9 +15,9 @@ TIMEOUT_S = 30
 def client_of(settings: Settings) -> Any:
     """Google's own client, for Google or for the stand-in that `GCS_ENDPOINT` names."""
     if settings.endpoint is None:
-        return storage.Client()
+        return Client()
     options = {"api_endpoint": settings.endpoint}
-    return storage.Client("heartguard", credentials=AnonymousCredentials(), client_options=options)
+    return Client("heartguard", credentials=AnonymousCredentials(), client_options=options)
 
 
 def main() -> None:

@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 from common.config import ROOT, SERVICES
@@ -39,9 +40,9 @@ class Command:
     words: list[str]
     environment: Mapping[str, str] = field(repr=False)
 
-    def start(self, **streams: object) -> subprocess.Popen[bytes]:
+    def start(self, **streams: Any) -> subprocess.Popen[bytes]:
         """Start it at the root of the checkout."""
-        return subprocess.Popen(self.words, cwd=ROOT, env=dict(self.environment), **streams)  # type: ignore[call-overload, no-any-return]
+        return subprocess.Popen(self.words, cwd=ROOT, env=dict(self.environment), **streams)
 
     def output(self, given: bytes = b"") -> bytes:
         """Run it to its end; raises BackupError with its last words when it fails."""

@@ -4,7 +4,6 @@
 timeseries, audit-heads or storage. The rows of the time series' tables go to the error stream, as JSON.
 """
 
-import io
 import json
 import os
 import shutil
@@ -15,6 +14,7 @@ import tempfile
 import time
 from contextlib import closing
 from pathlib import Path
+from typing import BinaryIO
 
 STATE = os.environ.get("HEARTGUARD_STATE", "/var/lib/heartguard")
 SERIES = Path(os.environ.get("TIMESERIES_PATH") or f"{STATE}/timeseries/series.db")
@@ -27,7 +27,7 @@ PATTERNS = {"timeseries": f"{SERIES.name}*", "audit-heads": "heads-*.jsonl", "st
 XATTR = "SCHILY.xattr."  # where the object store keeps the content type of a file
 
 
-def pack(kind: str, out: io.BufferedIOBase) -> None:
+def pack(kind: str, out: BinaryIO) -> None:
     """Print the files as a tar; the time series as one consistent copy, while they are written."""
     folder = FOLDERS[kind]
     with tarfile.open(fileobj=out, mode="w|", format=tarfile.PAX_FORMAT) as tar:
@@ -49,7 +49,7 @@ def with_attributes(item: tarfile.TarInfo) -> tarfile.TarInfo:
     path = FOLDERS["storage"] / item.name
     for name in os.listxattr(path) if path.exists() else ():
         if name.startswith("user."):
-            item.pax_headers[f"{XATTR}{name}"] = os.getxattr(path, name).decode()
+            item.pax_headers = {**item.pax_headers, f"{XATTR}{name}": os.getxattr(path, name).decode()}
     return item
 
 
@@ -69,7 +69,7 @@ def existing(kind: str) -> list[Path]:
     return sorted(path for path in FOLDERS[kind].glob(PATTERNS[kind]) if not path.name.startswith("."))
 
 
-def unpack(kind: str, source: io.BufferedIOBase, *, aside: bool) -> None:
+def unpack(kind: str, source: BinaryIO, *, aside: bool) -> None:
     """Read a tar into an empty place; `aside` moves away what is there. Nothing is touched before all has arrived."""
     folder = FOLDERS[kind]
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)

@@ -154,11 +154,15 @@ def _renew_webs(containers: list[str]) -> None:
     """One more gunicorn process, and when it has loaded the application the oldest one less, until all are new."""
     old = {name: _serving(name) for name in containers}
     for _ in range(max(map(len, old.values()))):
-        before = {name: _loaded(name) for name in containers}
-        _signal_all(containers, "TTIN", lambda name, known=before: bool(_loaded(name) - known[name]))
-        _signal_all(containers, "TTOU", lambda name, known=before: bool(known[name] - _loaded(name)))
+        _replace_one(containers)
     for name in containers:
         _await_renewed(name, old[name])
+
+
+def _replace_one(containers: list[str]) -> None:
+    before = {name: _loaded(name) for name in containers}
+    _signal_all(containers, "TTIN", lambda name: bool(_loaded(name) - before[name]))
+    _signal_all(containers, "TTOU", lambda name: bool(before[name] - _loaded(name)))
 
 
 def _signal_all(containers: list[str], signal: str, arrived: Callable[[str], bool]) -> None:

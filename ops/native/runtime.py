@@ -11,6 +11,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 from common.config import SERVICES
@@ -251,12 +252,16 @@ def wait_ready(supervisor: Supervisor, runtime: Runtime) -> None:
     workers: dict[str, Callable[[], bool]] = {}
     for program in programs:
         if service := service_of(program.name):
-            services[program.name] = lambda service=service: is_ready(runtime, service)
+            services[program.name] = partial(is_ready, runtime, service)
         else:
-            workers[program.name] = lambda name=program.name: supervisor.states()[name]["statename"] == "RUNNING"
+            workers[program.name] = partial(_is_running, supervisor, program.name)
     for label, checks in (("Services", services), ("Workers", workers)):
         with Progress(label) as progress:
             wait_for(checks, supervisor, runtime, progress)
+
+
+def _is_running(supervisor: Supervisor, name: str) -> bool:
+    return supervisor.states()[name]["statename"] == "RUNNING"
 
 
 def wait_for(
