@@ -12,7 +12,8 @@ from sqlalchemy.orm import Session
 from alert_service.models import OPEN_STATUSES, PAGED_LEVELS, Alert, AlertPolicy, AlertType, Catalogue, TimelineEntry
 from common.auth import Caller
 from common.care import in_care
-from common.errors import NotFound, ValidationFailed
+from common.database import get_one
+from common.errors import ValidationFailed
 from common.pagination import Page, paginate
 
 MAX_STEPS = 1000
@@ -26,10 +27,7 @@ def visible_alerts(caller: Caller) -> Select[Any]:
 def get_alert(session: Session, caller: Caller, alert_id: UUID, *, to_change: bool = False) -> Alert:
     """One alert, locked when it is going to change; raises NotFound."""
     statement = visible_alerts(caller).where(Alert.id == alert_id)
-    alert = session.scalar(statement.with_for_update(key_share=True) if to_change else statement)
-    if alert is None:
-        raise NotFound
-    return alert
+    return get_one(session, statement.with_for_update(key_share=True) if to_change else statement)
 
 
 def find_alerts(
@@ -137,19 +135,12 @@ def policy_for(session: Session, org_id: UUID, alert_type: str) -> AlertPolicy:
 
 def get_policy(session: Session, caller: Caller, policy_id: UUID) -> AlertPolicy:
     """One policy of the organisation, or the suite's default; raises NotFound."""
-    policy = session.scalar(_visible_policies(caller).where(AlertPolicy.id == policy_id))
-    if policy is None:
-        raise NotFound
-    return policy
+    return get_one(session, _visible_policies(caller).where(AlertPolicy.id == policy_id))
 
 
 def get_own_policy(session: Session, caller: Caller, policy_id: UUID) -> AlertPolicy:
     """One policy that the organisation may change; raises NotFound, also for the suite's default."""
-    statement = select(AlertPolicy).where(AlertPolicy.id == policy_id, AlertPolicy.org_id == caller.org_id)
-    policy = session.scalar(statement)
-    if policy is None:
-        raise NotFound
-    return policy
+    return get_one(session, select(AlertPolicy).where(AlertPolicy.id == policy_id, AlertPolicy.org_id == caller.org_id))
 
 
 def find_policies(session: Session, caller: Caller, limit: int, cursor: str | None) -> Page:

@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session
 
 from audit_service.models import AuditLog
 from common.auth import Caller
-from common.errors import NotFound
+from common.database import get_one
 from common.pagination import Page, paginate
 
 
@@ -22,10 +22,7 @@ def visible_logs(caller: Caller) -> Select[Any]:
 
 def get_log(session: Session, caller: Caller, log_id: UUID) -> AuditLog:
     """One row; raises NotFound."""
-    row = session.scalar(visible_logs(caller).where(AuditLog.id == log_id))
-    if row is None:
-        raise NotFound
-    return row
+    return get_one(session, visible_logs(caller).where(AuditLog.id == log_id))
 
 
 def find_logs(

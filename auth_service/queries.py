@@ -25,6 +25,7 @@ from auth_service.models import (
     UserStatus,
 )
 from common.auth import Caller
+from common.database import get_one
 from common.errors import InvalidToken, NotFound
 from common.pagination import Page, paginate
 
@@ -64,10 +65,7 @@ def get_account_here(session: Session, caller: Caller) -> dict[str, Any]:
 def get_user(session: Session, caller: Caller, user_id: UUID, *, lock: bool = False) -> User:
     """One user of the caller's organisation; raises NotFound."""
     statement = select(User).where(User.org_id == caller.org_id, User.id == user_id)
-    user = session.scalar(statement.with_for_update() if lock else statement)
-    if user is None:
-        raise NotFound
-    return user
+    return get_one(session, statement.with_for_update() if lock else statement)
 
 
 def find_users(
@@ -130,10 +128,7 @@ def find_sessions(session: Session, caller: Caller, limit: int, cursor: str | No
 def get_role(session: Session, code: str, *, lock: bool = False, share: bool = False) -> Role:
     """One role, locked to `lock` its change or to `share` it as it is; raises NotFound."""
     statement = select(Role).where(Role.code == code)
-    role = session.scalar(statement.with_for_update(read=share) if lock or share else statement)
-    if role is None:
-        raise NotFound
-    return role
+    return get_one(session, statement.with_for_update(read=share) if lock or share else statement)
 
 
 def find_roles(session: Session, limit: int, cursor: str | None) -> Page:

@@ -6,17 +6,20 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime
 from enum import Enum
-from typing import Any
+from typing import Any, TypeVar
 from uuid import UUID
 
 import psycopg2
-from sqlalchemy import URL, CheckConstraint, MetaData, create_engine, event, func, text
+from sqlalchemy import URL, CheckConstraint, MetaData, Select, create_engine, event, func, text
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Mapped, ORMExecuteState, Session, declared_attr, mapped_column, registry
 from sqlalchemy.types import DateTime, Uuid
 from uuid6 import uuid7
 
 from common.config import ServiceSettings
+from common.errors import NotFound
+
+Row = TypeVar("Row")
 
 NAMING = {
     "ix": "ix_%(table_name)s_%(column_0_N_name)s",
@@ -160,6 +163,14 @@ def _notice_changes(session: Session, _context: Any, _instances: Any) -> None:
 def _notice_statements(state: ORMExecuteState) -> None:
     if state.is_insert or state.is_update or state.is_delete:
         state.session.info["wrote"] = True
+
+
+def get_one(session: Session, statement: Select[Row]) -> Row:
+    """What a statement finds, which is one thing at most; raises NotFound."""
+    row = session.scalar(statement)
+    if row is None:
+        raise NotFound
+    return row
 
 
 # PostgreSQL classes: 08 connection, 53 resources, 57 operator intervention, 40 serialisation, 55 lock.

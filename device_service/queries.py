@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session
 
 from common.auth import Caller
 from common.care import in_care
-from common.errors import NotFound
+from common.database import get_one
 from common.pagination import Page, paginate
 from device_service.models import (
     Device,
@@ -34,13 +34,6 @@ def visible(model: Any, caller: Caller) -> Select[Any]:
     return select(model).where(model.org_id == caller.org_id, in_care(caller, model.patient_id))
 
 
-def _get(session: Session, statement: Select[Any]) -> Any:
-    row = session.scalar(statement)
-    if row is None:
-        raise NotFound
-    return row
-
-
 def visible_device_types(caller: Caller) -> Select[Any]:
     """The shared device types and the organisation's own."""
     return select(DeviceType).where(or_(DeviceType.org_id.is_(None), DeviceType.org_id == caller.org_id))
@@ -48,7 +41,7 @@ def visible_device_types(caller: Caller) -> Select[Any]:
 
 def get_device_type(session: Session, caller: Caller, device_type_id: UUID) -> DeviceType:
     """One device type; raises NotFound."""
-    return _get(session, visible_device_types(caller).where(DeviceType.id == device_type_id))
+    return get_one(session, visible_device_types(caller).where(DeviceType.id == device_type_id))
 
 
 def find_device_types(session: Session, caller: Caller, limit: int, cursor: str | None) -> Page:
@@ -59,7 +52,7 @@ def find_device_types(session: Session, caller: Caller, limit: int, cursor: str 
 def get_device(session: Session, caller: Caller, device_id: UUID, *, lock: bool = False) -> Device:
     """One device, locked against concurrent changes on demand; raises NotFound."""
     statement = visible_devices(caller).where(Device.id == device_id)
-    return _get(session, statement.with_for_update(of=Device) if lock else statement)
+    return get_one(session, statement.with_for_update(of=Device) if lock else statement)
 
 
 def find_devices(
@@ -94,7 +87,7 @@ def get_assignment(session: Session, caller: Caller, device_id: UUID, assignment
     statement = visible(DeviceAssignment, caller).where(
         DeviceAssignment.id == assignment_id, DeviceAssignment.device_id == device_id
     )
-    return _get(session, statement)
+    return get_one(session, statement)
 
 
 def find_overlapping_assignment(
@@ -132,7 +125,7 @@ def find_health(session: Session, caller: Caller, device_id: UUID, limit: int, c
 def get_stream(session: Session, caller: Caller, stream_id: UUID, *, lock: bool = False) -> SignalStream:
     """One stream, locked on demand; raises NotFound."""
     statement = visible(SignalStream, caller).where(SignalStream.id == stream_id)
-    return _get(session, statement.with_for_update() if lock else statement)
+    return get_one(session, statement.with_for_update() if lock else statement)
 
 
 def find_streams(

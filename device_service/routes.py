@@ -146,6 +146,14 @@ def list_assignments(session, caller, device_id, query):
     return page
 
 
+@patients.get("/devices/{device_id}/assignments/{assignment_id}", permission=P.DEVICE_READ, returns=AssignmentOut)
+def get_assignment(session, caller, device_id, assignment_id):
+    """Get one assignment of a device."""
+    assignment = queries.get_assignment(session, caller, device_id, assignment_id)
+    record(session, caller, "device.assignment_read", f"devices:{device_id}")
+    return assignment
+
+
 @patients.post(
     "/devices/{device_id}/assignments/{assignment_id}/end",
     permission=P.DEVICE_WRITE,

@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session
 
 from common.auth import Caller
 from common.care import in_care
-from common.errors import NotFound
+from common.database import get_one
 from common.pagination import Page, paginate
 from inference_service.models import (
     EventType,
@@ -34,13 +34,6 @@ def offered(row: Any, caller: Caller) -> Select[Any]:
     return select(row).where(or_(row.org_id.is_(None), row.org_id == caller.org_id))
 
 
-def _get(session: Session, statement: Select[Any]) -> Any:
-    row = session.scalar(statement)
-    if row is None:
-        raise NotFound
-    return row
-
-
 def find_models(session: Session, caller: Caller, limit: int, cursor: str | None) -> Page:
     """The models that the organisation can use, newest first."""
     return paginate(session, offered(Model, caller), Model.id, limit, cursor)
@@ -48,7 +41,7 @@ def find_models(session: Session, caller: Caller, limit: int, cursor: str | None
 
 def get_model(session: Session, caller: Caller, model_id: UUID) -> Model:
     """One model; raises NotFound."""
-    return _get(session, offered(Model, caller).where(Model.id == model_id))
+    return get_one(session, offered(Model, caller).where(Model.id == model_id))
 
 
 def find_versions(session: Session, caller: Caller, model_id: UUID, limit: int, cursor: str | None) -> Page:
@@ -62,7 +55,7 @@ def find_versions(session: Session, caller: Caller, model_id: UUID, limit: int, 
 def get_version(session: Session, caller: Caller, model_id: UUID, version: str) -> ModelVersion:
     """One version of a model; raises NotFound."""
     statement = offered(ModelVersion, caller).where(ModelVersion.model_id == model_id, ModelVersion.semver == version)
-    return _get(session, statement)
+    return get_one(session, statement)
 
 
 def find_event_types(session: Session, caller: Caller, limit: int, cursor: str | None) -> Page:
@@ -72,7 +65,7 @@ def find_event_types(session: Session, caller: Caller, limit: int, cursor: str |
 
 def get_event_type(session: Session, caller: Caller, event_type_id: UUID) -> EventType:
     """One event type; raises NotFound."""
-    return _get(session, offered(EventType, caller).where(EventType.id == event_type_id))
+    return get_one(session, offered(EventType, caller).where(EventType.id == event_type_id))
 
 
 def knows_event_type(session: Session, caller: Caller, code: str) -> bool:
@@ -105,7 +98,7 @@ def find_inferences(
 
 def get_inference(session: Session, caller: Caller, inference_id: UUID) -> Inference:
     """One inference; raises NotFound."""
-    return _get(session, visible(Inference, caller).where(Inference.id == inference_id))
+    return get_one(session, visible(Inference, caller).where(Inference.id == inference_id))
 
 
 def find_labels(
@@ -125,15 +118,15 @@ def find_labels(
 
 def get_label(session: Session, caller: Caller, label_id: UUID) -> GroundTruthLabel:
     """One ground-truth label; raises NotFound."""
-    return _get(session, visible(GroundTruthLabel, caller).where(GroundTruthLabel.id == label_id))
+    return get_one(session, visible(GroundTruthLabel, caller).where(GroundTruthLabel.id == label_id))
 
 
 def get_monitor(session: Session, caller: Caller, stream_id: UUID) -> Monitor:
     """The monitor of a bound stream; raises NotFound."""
     statement = visible(Monitor, caller).where(Monitor.stream_id == stream_id, Monitor.bound_at.is_not(None))
-    return _get(session, statement)
+    return get_one(session, statement)
 
 
 def get_profile(session: Session, caller: Caller, patient_id: UUID) -> PatientProfile:
     """What is known of a patient; raises NotFound."""
-    return _get(session, visible(PatientProfile, caller).where(PatientProfile.patient_id == patient_id))
+    return get_one(session, visible(PatientProfile, caller).where(PatientProfile.patient_id == patient_id))

@@ -8,6 +8,7 @@ from sqlalchemy import exists, select
 from sqlalchemy.orm import Session
 
 from common.auth import Caller
+from common.database import get_one
 from common.errors import NotFound
 from common.pagination import Page, paginate
 from influx_service.models import Bucket, StreamBinding
@@ -24,10 +25,7 @@ def get_bucket(session: Session, caller: Caller, bucket_id: UUID) -> Bucket:
     statement = select(Bucket).where(
         Bucket.org_id == caller.org_id, Bucket.id == bucket_id, Bucket.deleted_at.is_(None)
     )
-    bucket = session.scalar(statement)
-    if bucket is None:
-        raise NotFound
-    return bucket
+    return get_one(session, statement)
 
 
 def find_buckets(session: Session, caller: Caller, limit: int, cursor: str | None) -> Page:

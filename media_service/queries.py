@@ -10,7 +10,7 @@ from sqlalchemy.orm import Session
 
 from common.auth import Caller
 from common.care import in_care
-from common.errors import NotFound
+from common.database import get_one
 from common.pagination import Page, paginate
 from media_service.models import PATIENT, READY, MediaAsset, MediaTag
 
@@ -36,10 +36,7 @@ def visible_assets(caller: Caller) -> Select[Any]:
 def get_asset(session: Session, caller: Caller, media_id: UUID, *, lock: bool = False) -> MediaAsset:
     """One file; raises NotFound."""
     statement = visible_assets(caller).where(MediaAsset.id == media_id)
-    asset = session.scalar(statement.with_for_update() if lock else statement)
-    if asset is None:
-        raise NotFound
-    return asset
+    return get_one(session, statement.with_for_update() if lock else statement)
 
 
 def find_assets(

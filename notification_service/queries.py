@@ -10,17 +10,14 @@ from sqlalchemy.orm import Session
 
 from common.auth import Caller
 from common.care import in_care
-from common.errors import NotFound
+from common.database import get_one
 from common.pagination import Page, paginate
 from notification_service.models import AlertDelivery, DeliveryEvent, NotificationRequest, PushDevice
 
 
 def get_push_device(session: Session, caller: Caller, device_id: UUID) -> PushDevice:
     """One device of the caller; raises NotFound."""
-    device = session.scalar(_own_devices(caller).where(PushDevice.id == device_id))
-    if device is None:
-        raise NotFound
-    return device
+    return get_one(session, _own_devices(caller).where(PushDevice.id == device_id))
 
 
 def find_push_devices(session: Session, caller: Caller, limit: int, cursor: str | None) -> Page:
@@ -53,10 +50,7 @@ def visible_deliveries(caller: Caller) -> Select[Any]:
 def get_delivery(session: Session, caller: Caller, delivery_id: UUID, *, to_change: bool = False) -> AlertDelivery:
     """One delivery, locked when it is going to change; raises NotFound."""
     statement = visible_deliveries(caller).where(AlertDelivery.id == delivery_id)
-    delivery = session.scalar(statement.with_for_update(key_share=True) if to_change else statement)
-    if delivery is None:
-        raise NotFound
-    return delivery
+    return get_one(session, statement.with_for_update(key_share=True) if to_change else statement)
 
 
 def find_deliveries(

@@ -9,6 +9,7 @@ from sqlalchemy import Select, select
 from sqlalchemy.orm import Session
 
 from common.auth import Caller
+from common.database import get_one
 from common.errors import NotFound
 from common.pagination import Page, paginate
 from organization_service.models import Organization, OrgBrand, OrgContact, OrgInvitation, OrgRole, OrgSettings
@@ -24,10 +25,7 @@ def visible_organizations(caller: Caller) -> Select[Any]:
 
 def get_organization(session: Session, caller: Caller, organization_id: UUID) -> Organization:
     """One organisation; raises NotFound."""
-    organization = session.scalar(visible_organizations(caller).where(Organization.id == organization_id))
-    if organization is None:
-        raise NotFound
-    return organization
+    return get_one(session, visible_organizations(caller).where(Organization.id == organization_id))
 
 
 def find_organizations(
@@ -56,10 +54,7 @@ def get_brand(session: Session, caller: Caller, organization_id: UUID) -> OrgBra
 
 def _part(session: Session, caller: Caller, model: Any, organization_id: UUID, part_id: UUID) -> Any:
     organization = get_organization(session, caller, organization_id)
-    part = session.scalar(select(model).where(model.org_id == organization.id, model.id == part_id))
-    if part is None:
-        raise NotFound
-    return part
+    return get_one(session, select(model).where(model.org_id == organization.id, model.id == part_id))
 
 
 def _parts(session: Session, caller: Caller, model: Any, organization_id: UUID, limit: int, cursor: str | None) -> Page:
@@ -127,7 +122,4 @@ def get_invitation_by_token(session: Session, token_hash: bytes) -> OrgInvitatio
         .where(OrgInvitation.token_hash == token_hash, Organization.removed_at.is_(None))
         .with_for_update(of=OrgInvitation)
     )
-    invitation = session.scalar(statement)
-    if invitation is None:
-        raise NotFound
-    return invitation
+    return get_one(session, statement)

@@ -7,7 +7,6 @@ from typing import Any
 from uuid import UUID
 
 import structlog
-from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from common.auth import Caller
@@ -124,11 +123,7 @@ def add_member(session: Session, caller: Caller, care_team_id: UUID, user_id: UU
 def remove_member(session: Session, caller: Caller, care_team_id: UUID, user_id: UUID) -> None:
     """Take a user out of a care team; raises NotFound."""
     team = queries.get_care_team(session, caller, care_team_id)
-    statement = select(CareTeamMember).where(CareTeamMember.care_team_id == team.id, CareTeamMember.user_id == user_id)
-    member = session.scalar(statement)
-    if member is None:
-        raise NotFound
-    session.delete(member)
+    session.delete(queries.get_member(session, caller, care_team_id, user_id))
     record(session, caller, "care_team.member_removed", team, {"user_id": str(user_id)})
 
 
@@ -146,7 +141,19 @@ def link_caregiver(
 ) -> CaregiverPatient:
     """Let a caregiver see a patient; raises NotFound; a second link is a conflict."""
     patient = queries.get_patient(session, caller, patient_id)
-    link = CaregiverPatient(org_id=patient.org_id, patient_id=patient.id, user_id=user_id, relation=relation)
-    session.add(link)
+    link = queries.find_ended_link(session, patient, user_id)
+    if link is None:
+        link = CaregiverPatient(org_id=patient.org_id, patient_id=patient.id, user_id=user_id)
+        session.add(link)
+    link.relation, link.ended_at = relation, None
     record(session, caller, "patient.caregiver_linked", patient, {"user_id": str(user_id), "relation": relation})
     return link
+
+
+def unlink_caregiver(session: Session, caller: Caller, patient_id: UUID, caregiver_id: UUID) -> None:
+    """End a caregiver's link to a patient; raises NotFound, also for one that has ended."""
+    link = queries.get_caregiver(session, caller, patient_id, caregiver_id, lock=True)
+    if link.ended_at is not None:
+        raise NotFound
+    link.ended_at = datetime.now(UTC)
+    record(session, caller, "patient.caregiver_unlinked", f"patients:{patient_id}", {"user_id": str(link.user_id)})

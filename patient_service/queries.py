@@ -10,7 +10,7 @@ from sqlalchemy import ColumnElement, Select, exists, false, func, or_, select
 from sqlalchemy.orm import Session
 
 from common.auth import Caller
-from common.errors import NotFound
+from common.database import get_one
 from common.pagination import Page, paginate
 from patient_service.models import (
     WHOLE_ORGANIZATION,
@@ -81,10 +81,15 @@ def sees_all_of(session: Session, caller: Caller, team: CareTeam) -> bool:
 
 def get_unopened_patient(session: Session, caller: Caller, patient_id: UUID) -> Patient:
     """One patient of the organisation, whoever may see them; raises NotFound."""
-    patient = session.scalar(select(Patient).where(Patient.org_id == caller.org_id, Patient.id == patient_id))
-    if patient is None:
-        raise NotFound
-    return patient
+    return get_one(session, select(Patient).where(Patient.org_id == caller.org_id, Patient.id == patient_id))
+
+
+def get_access(session: Session, caller: Caller, patient_id: UUID, access_id: UUID) -> PatientAccess:
+    """One opening of a patient; raises NotFound."""
+    patient = get_patient(session, caller, patient_id)
+    return get_one(
+        session, select(PatientAccess).where(PatientAccess.patient_id == patient.id, PatientAccess.id == access_id)
+    )
 
 
 def find_accesses(session: Session, caller: Caller, patient_id: UUID, limit: int, cursor: str | None) -> Page:
@@ -96,10 +101,7 @@ def find_accesses(session: Session, caller: Caller, patient_id: UUID, limit: int
 
 def get_patient(session: Session, caller: Caller, patient_id: UUID) -> Patient:
     """One patient; raises NotFound for one the caller may not see."""
-    patient = session.scalar(visible_patients(caller).where(Patient.id == patient_id))
-    if patient is None:
-        raise NotFound
-    return patient
+    return get_one(session, visible_patients(caller).where(Patient.id == patient_id))
 
 
 def find_patients(
@@ -125,11 +127,7 @@ def find_patients(
 
 def get_care_team(session: Session, caller: Caller, care_team_id: UUID) -> CareTeam:
     """One care team of the caller's organisation; raises NotFound."""
-    statement = select(CareTeam).where(CareTeam.org_id == caller.org_id, CareTeam.id == care_team_id)
-    team = session.scalar(statement)
-    if team is None:
-        raise NotFound
-    return team
+    return get_one(session, select(CareTeam).where(CareTeam.org_id == caller.org_id, CareTeam.id == care_team_id))
 
 
 def find_care_teams(session: Session, caller: Caller, limit: int, cursor: str | None) -> Page:
@@ -145,11 +143,41 @@ def find_members(session: Session, caller: Caller, care_team_id: UUID, limit: in
     return paginate(session, statement, CareTeamMember.id, limit, cursor)
 
 
+def get_member(session: Session, caller: Caller, care_team_id: UUID, user_id: UUID) -> CareTeamMember:
+    """One member of a care team; raises NotFound."""
+    team = get_care_team(session, caller, care_team_id)
+    return get_one(
+        session,
+        select(CareTeamMember).where(CareTeamMember.care_team_id == team.id, CareTeamMember.user_id == user_id),
+    )
+
+
 def find_caregivers(session: Session, caller: Caller, patient_id: UUID, limit: int, cursor: str | None) -> Page:
     """The caregivers of a patient; raises NotFound."""
     patient = get_patient(session, caller, patient_id)
     statement = select(CaregiverPatient).where(CaregiverPatient.patient_id == patient.id)
     return paginate(session, statement, CaregiverPatient.id, limit, cursor)
+
+
+def get_caregiver(
+    session: Session, caller: Caller, patient_id: UUID, caregiver_id: UUID, *, lock: bool = False
+) -> CaregiverPatient:
+    """One caregiver's link to a patient, locked on demand; raises NotFound."""
+    patient = get_patient(session, caller, patient_id)
+    statement = select(CaregiverPatient).where(
+        CaregiverPatient.patient_id == patient.id, CaregiverPatient.id == caregiver_id
+    )
+    return get_one(session, statement.with_for_update() if lock else statement)
+
+
+def find_ended_link(session: Session, patient: Patient, user_id: UUID) -> CaregiverPatient | None:
+    """A caregiver's link to a patient that was ended, locked."""
+    statement = select(CaregiverPatient).where(
+        CaregiverPatient.patient_id == patient.id,
+        CaregiverPatient.user_id == user_id,
+        CaregiverPatient.ended_at.is_not(None),
+    )
+    return session.scalar(statement.with_for_update())
 
 
 def find_recipients(session: Session, caller: Caller, patient_id: UUID) -> list[UUID]:

@@ -96,6 +96,20 @@ def list_caregivers(session, caller, patient_id, query):
     return page
 
 
+@api.get("/patients/{patient_id}/caregivers/{caregiver_id}", permission=P.PATIENT_READ, returns=CaregiverOut)
+def get_caregiver(session, caller, patient_id, caregiver_id):
+    """Get one caregiver's link to a patient."""
+    link = queries.get_caregiver(session, caller, patient_id, caregiver_id)
+    record(session, caller, "patient.caregiver_read", f"patients:{patient_id}")
+    return link
+
+
+@api.delete("/patients/{patient_id}/caregivers/{caregiver_id}", permission=P.PATIENT_WRITE)
+def unlink_caregiver(session, caller, patient_id, caregiver_id):
+    """Let a caregiver see a patient no longer; the link stays, ended."""
+    actions.unlink_caregiver(session, caller, patient_id, caregiver_id)
+
+
 @api.get("/patients/{patient_id}/recipients", permission=INTERNAL, returns=RecipientsOut)
 def list_recipients(session, caller, patient_id):
     """List the users to tell about a patient's alarm (for the notification service)."""
@@ -120,6 +134,14 @@ def list_accesses(session, caller, patient_id, query):
     page = queries.find_accesses(session, caller, patient_id, **query)
     record(session, caller, "patient.accesses_listed", f"patients:{patient_id}")
     return page
+
+
+@api.get("/patients/{patient_id}/access/{access_id}", permission=P.PATIENT_READ, returns=AccessOut)
+def get_access(session, caller, patient_id, access_id):
+    """Get one opening of a patient."""
+    access = queries.get_access(session, caller, patient_id, access_id)
+    record(session, caller, "patient.access_read", f"patients:{patient_id}")
+    return access
 
 
 @api.post("/internal/care", permission=INTERNAL, body=ViewerIn, returns=CareOut, reads=True)
@@ -174,6 +196,12 @@ def add_member(session, caller, care_team_id, body):
 def list_members(session, caller, care_team_id, query):
     """List the members of a care team."""
     return queries.find_members(session, caller, care_team_id, **query)
+
+
+@api.get("/care-teams/{care_team_id}/members/{user_id}", permission=P.PATIENT_READ, returns=MemberOut)
+def get_member(session, caller, care_team_id, user_id):
+    """Get one member of a care team."""
+    return queries.get_member(session, caller, care_team_id, user_id)
 
 
 @api.delete("/care-teams/{care_team_id}/members/{user_id}", permission=P.PATIENT_WRITE)

@@ -11,7 +11,8 @@ from sqlalchemy import Select, exists, select
 from sqlalchemy.orm import Session
 
 from common.auth import Caller
-from common.errors import Forbidden, NotFound
+from common.database import get_one
+from common.errors import Forbidden
 from common.pagination import Page, paginate
 from user_service.models import OrganizationRules, UserDevice, UserOrgMembership, UserPreferences, UserProfile
 from user_service.ways import way_for
@@ -81,10 +82,7 @@ def find_own_memberships(session: Session, caller: Caller, limit: int, cursor: s
 
 def get_membership(session: Session, caller: Caller, membership_id: UUID) -> UserOrgMembership:
     """One membership of the caller's organisation; raises NotFound."""
-    membership = session.scalar(_memberships(caller).where(UserOrgMembership.id == membership_id))
-    if membership is None:
-        raise NotFound
-    return membership
+    return get_one(session, _memberships(caller).where(UserOrgMembership.id == membership_id))
 
 
 def find_own_devices(session: Session, caller: Caller, limit: int, cursor: str | None) -> Page:
@@ -95,8 +93,4 @@ def find_own_devices(session: Session, caller: Caller, limit: int, cursor: str |
 
 def get_own_device(session: Session, caller: Caller, device_id: UUID) -> UserDevice:
     """One of the caller's phones and browsers; raises NotFound."""
-    statement = select(UserDevice).where(UserDevice.user_id == own_id(caller), UserDevice.id == device_id)
-    device = session.scalar(statement)
-    if device is None:
-        raise NotFound
-    return device
+    return get_one(session, select(UserDevice).where(UserDevice.user_id == own_id(caller), UserDevice.id == device_id))

@@ -115,6 +115,15 @@ def test_no_path_is_declared_twice():
         seen[key] = service
 
 
+def test_what_is_created_can_be_read_where_location_says():
+    def anonymous(path):
+        return re.sub(r"\{\w+\}", "{}", path)
+
+    read = {anonymous(item.path) for _, item in endpoints() if item.method == "GET"}
+    made = {item.creates for _, item in endpoints() if item.creates is not None}
+    assert {path for path in made if anonymous(path) not in read} == set()
+
+
 def test_error_ids_are_unique_and_speak_both_languages():
     contracts.error_catalogue()
     seen: dict[str, str] = {}

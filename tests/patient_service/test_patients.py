@@ -57,6 +57,25 @@ def test_a_caregiver_sees_only_linked_patients(patients, clinician, ana):
     assert [row["id"] for row in patients.call("GET", "/patients", caregiver).json["data"]] == [ana["id"]]
 
 
+def test_a_caregiver_whose_link_was_ended_sees_the_patient_no_longer(patients, clinician, ana):
+    caregiver = replace(clinician, user_id=uuid4(), roles=("caregiver",))
+    links, link = f"/patients/{ana['id']}/caregivers", {"user_id": str(caregiver.user_id), "relation": "spouse"}
+    made = patients.call("POST", links, clinician, json=link)
+    path = made.headers["Location"]
+    assert patients.call("GET", path, clinician).json["data"] == made.json["data"]
+    assert patients.call("POST", links, clinician, json=link).status_code == 409
+    assert patients.call("DELETE", path, clinician).status_code == 204
+    assert patients.audited(clinician.org_id)[-1] == "patient.caregiver_unlinked"
+    assert patients.call("GET", f"/patients/{ana['id']}", caregiver).status_code == 404
+    assert patients.call("GET", path, clinician).json["data"]["ended_at"] is not None
+    assert patients.call("DELETE", path, clinician).status_code == 404
+
+    again = patients.call("POST", links, clinician, json=link | {"relation": "friend"})
+    assert (again.status_code, again.headers["Location"]) == (201, path)
+    assert (again.json["data"]["relation"], again.json["data"]["ended_at"]) == ("friend", None)
+    assert patients.call("GET", f"/patients/{ana['id']}", caregiver).status_code == 200
+
+
 def test_every_problem_of_a_body_is_listed(patients, clinician):
     answer = patients.call("POST", "/patients", clinician, json={"name": "", "sex": "Q", "id": "x"})
     assert answer.status_code == 400

@@ -31,12 +31,20 @@ def made(service: ServiceUnderTest, person: Person, path: str, body: dict[str, A
 
 
 def patient(service: ServiceUnderTest, person: Person) -> Samples:
-    """A patient in a care team with one member and a caregiver."""
+    """A patient in a care team with one member, with a caregiver, and opened to somebody."""
     ana = made(service, person, "/patients", {"name": "Ana", "birthdate": "1950-01-02", "sex": "F"})
     team = made(service, person, "/care-teams", {"name": "Cardio"})
     member = str(uuid4())
     made(service, person, f"/care-teams/{team['id']}/members", {"user_id": member, "role": "nurse"})
-    return {"patient_id": ana["id"], "care_team_id": team["id"], "user_id": member}
+    link = made(service, person, f"/patients/{ana['id']}/caregivers", {"user_id": member, "relation": "child"})
+    access = made(service, person, f"/patients/{ana['id']}/access", {"reason": "Guardia sin equipo propio"})
+    return {
+        "patient_id": ana["id"],
+        "care_team_id": team["id"],
+        "user_id": member,
+        "caregiver_id": link["id"],
+        "access_id": access["id"],
+    }
 
 
 def device(service: ServiceUnderTest, person: Person) -> Samples:
