@@ -9,7 +9,8 @@ from uuid import uuid4
 import pytest
 from sqlalchemy import text
 
-from common.config import SERVICE_PORTS
+from common.config import SERVICE_PORTS, SERVICES
+from common.database import ALL_ORGANIZATIONS
 from tests.support.listening import listening
 from tests.support.servers import SessionServers, session_servers
 from tests.support.services import Person, ServiceUnderTest
@@ -37,6 +38,14 @@ def service(servers: SessionServers) -> Callable[[str], ServiceUnderTest]:
         return made[name]
 
     return find
+
+
+@pytest.fixture
+def empty_outboxes(service) -> None:
+    """Real workers publish only what their own test brings about, not what thousands of others left."""
+    for name in SERVICES:
+        with service(name).database.transaction(ALL_ORGANIZATIONS, technical=True) as session:
+            session.execute(text("DELETE FROM outbox"))
 
 
 @pytest.fixture(autouse=True)

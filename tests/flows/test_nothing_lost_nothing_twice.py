@@ -42,7 +42,7 @@ ALARMS = 2000 if os.environ.get("HEARTGUARD_LONG") else 150
 
 
 @pytest.fixture
-def suite(servers, tmp_path):
+def suite(servers, tmp_path, empty_outboxes):
     made = Suite(servers, tmp_path)
     yield made
     made.stop()

@@ -37,7 +37,7 @@ def log(tmp_path) -> Path:
 
 
 @pytest.fixture
-def worker(log) -> Iterator[Callable[..., WorkerProcess]]:
+def worker(log, empty_outboxes) -> Iterator[Callable[..., WorkerProcess]]:
     """`worker("alert")`: a worker process, ended with the test."""
     started: list[WorkerProcess] = []
 

@@ -224,7 +224,7 @@ def test_a_night_through_the_broker(desk, worker):
         ]
 
     waiting = [("delivery_queued", "quiet_hours")]
-    wait_until(lambda: steps(over_id) == steps(open_id) == waiting, 120)  # after what other tests left in the outboxes
+    wait_until(lambda: steps(over_id) == steps(open_id) == waiting)
     wait_until(lambda: ("delivery_sent", "") in steps(urgent_id))
     assert len(desk.letters()) == 1
     desk.step(over_id, "ack", "resolve", "close")
