@@ -11,7 +11,7 @@ from typing import BinaryIO
 
 import msgspec
 
-from common.auth import Key, parse_keys
+from common.tokens import Key, parse_keys
 
 _MAX_LINE_BYTES = 1024
 

@@ -20,8 +20,9 @@ from auth_service.errors import InvalidPairingCode
 from auth_service.models import DevicePairing, UserSession
 from auth_service.second_factor import ALPHABET
 from auth_service.sessions import device_access_token, open_family, revoke_sessions
-from common.auth import ACCESS_SECONDS, Caller, TokenSigner, device_subject
+from common.auth import Caller, device_subject
 from common.outbox import record
+from common.tokens import ACCESS_SECONDS, TokenSigner
 from common.vault import Vault
 
 LIFETIME, TRIES = timedelta(minutes=10), 5

@@ -20,9 +20,9 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.asymmetric.rsa import generate_private_key
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
 
-from common.auth import ACCESS_SECONDS
 from common.config import ROOT
 from common.env_file import EnvFile, EnvFileError
+from common.tokens import ACCESS_SECONDS
 
 VARIABLE = "JWT_SIGNING_KEYS"
 RSA_BITS = 3072

@@ -5,8 +5,8 @@ from typing import Any
 from auth_service.config import Settings
 from auth_service.passwords import PasswordHasher
 from common import cache
-from common.auth import AUDIENCE, TokenSigner
 from common.revocation import Revocations
+from common.tokens import AUDIENCE, TokenSigner
 from common.vault import Vault
 
 

@@ -20,10 +20,11 @@ from auth_service import queries, tokens
 from auth_service.errors import RefreshTokenReused
 from auth_service.models import ACTIVE, RefreshToken, Revocation, User, UserSession
 from auth_service.roles import DEVICE, DEVICE_PERMISSIONS
-from common.auth import ACCESS_SECONDS, ENROLMENT, Caller, TokenSigner, device_subject
+from common.auth import ENROLMENT, Caller, device_subject
 from common.database import notify
 from common.errors import ApiError, InvalidToken, NotFound, SecondFactorDemanded
 from common.outbox import record
+from common.tokens import ACCESS_SECONDS, TokenSigner
 
 REFRESH_LIFETIME = timedelta(days=7)
 # An answer lost on the way must not log a phone out: for so long a used token brings the same successor again.

@@ -16,10 +16,11 @@ from auth_service.errors import AccountInactive, BadCredentials, SecondFactorReq
 from auth_service.models import ACTIVE, User
 from auth_service.passwords import PasswordHasher
 from auth_service.sessions import SignedIn, access_token, open_family, open_for_enrolment
-from common.auth import Caller, TokenSigner
+from common.auth import Caller
 from common.database import ALL_ORGANIZATIONS, Database
 from common.errors import ApiError
 from common.outbox import record
+from common.tokens import TokenSigner
 from common.vault import Vault
 
 T = TypeVar("T")

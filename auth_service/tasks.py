@@ -7,12 +7,12 @@ from sqlalchemy import select, text, update
 from auth_service.models import Revocation
 from auth_service.sessions import MIRROR, REPLAY_WINDOW
 from auth_service.throttle import WINDOW
-from common.auth import ACCESS_SECONDS
 from common.cache import RedisError
 from common.database import ALL_ORGANIZATIONS, Database
 from common.errors import Unavailable
 from common.revocation import Revocations
 from common.tasks import task
+from common.tokens import ACCESS_SECONDS
 
 BATCH = 500
 

@@ -14,12 +14,12 @@ import structlog
 from flask import Flask, Response, request
 
 from common import api, cache, conditional, handling, middleware, observability, responses
-from common.auth import TokenVerifier
 from common.care import CareRelations
 from common.config import ServiceSettings, Settings, package_of
 from common.database import Database
 from common.http import InternalClient
 from common.revocation import Revocations
+from common.tokens import TokenVerifier
 from common.vault import Vault
 
 log = structlog.get_logger()

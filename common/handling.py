@@ -14,7 +14,7 @@ from marshmallow import ValidationError
 
 from common import conditional, idempotency, responses, serialization
 from common.api import Endpoint, PageOf, Raw, Redirect, Tenancy, names_of
-from common.auth import ANONYMOUS, AUDIENCE, INTERNAL_AUDIENCE, Caller
+from common.auth import ANONYMOUS, Caller
 from common.config import Settings
 from common.database import ALL_ORGANIZATIONS, Database, Scope
 from common.errors import (
@@ -32,6 +32,7 @@ from common.errors import (
 from common.fields import Schema, problems_of
 from common.pagination import Page
 from common.permissions import INTERNAL, PUBLIC, Permission
+from common.tokens import AUDIENCE, INTERNAL_AUDIENCE
 
 
 def handler_of(endpoint: Endpoint, resource: Endpoint | None) -> Callable[..., Response]:

@@ -9,10 +9,11 @@ from uuid import UUID
 
 import urllib3
 
-from common.auth import Caller, mint_service_token
+from common.auth import Caller
 from common.config import Settings
 from common.errors import NotFound, Unavailable, UpstreamTimeout
 from common.permissions import Permission
+from common.tokens import mint_service_token
 
 CONNECT_S, READ_S = 0.3, 2.0
 MAX_ANSWER_BYTES = 16 * 1024 * 1024

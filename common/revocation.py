@@ -7,8 +7,9 @@ import math
 import redis
 import structlog
 
-from common.auth import ACCESS_SECONDS, Claims
+from common.auth import Claims
 from common.cache import Pause, RedisError
+from common.tokens import ACCESS_SECONDS
 
 log = structlog.get_logger()
 

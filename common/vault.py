@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
-from common.auth import parse_keys
+from common.tokens import parse_keys
 
 _NONCE_BYTES = 12
 

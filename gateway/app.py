@@ -12,10 +12,11 @@ from prometheus_client import REGISTRY, CollectorRegistry, make_wsgi_app
 from prometheus_client.multiprocess import MultiProcessCollector
 
 from common import responses
-from common.auth import Claims, TokenVerifier, mint_service_token
+from common.auth import Claims
 from common.config import SERVICES
 from common.errors import ApiError, Unavailable
 from common.factory import create_service
+from common.tokens import TokenVerifier, mint_service_token
 from gateway.config import GatewaySettings
 from gateway.health import SuiteHealth
 from gateway.limits import Limits

@@ -13,21 +13,20 @@ from typing import Any
 
 import structlog
 from prometheus_client import Counter, Histogram
-from pycurl import READFUNC_ABORT
 
-from common.auth import Claims, TokenVerifier
+from common.auth import Claims
 from common.errors import (
     ApiError,
     InternalError,
     InvalidToken,
-    PayloadTooLarge,
-    UnparsableBody,
     ValidationFailed,
 )
 from common.middleware import clean_request_id
 from common.responses import render_error
+from common.tokens import TokenVerifier
 from gateway.access_log import write_line
 from gateway.answers import HOP_BY_HOP, Answer, Headers
+from gateway.bodies import ArrivingBody, declared_length, whole_body
 from gateway.config import GatewaySettings
 from gateway.limits import Limits
 from gateway.policy import Route, RouteTable, check_permission
@@ -50,12 +49,10 @@ _NOT_LIBCURLS = ("Accept:", "User-Agent:", "Expect:")
 Environ = dict[str, Any]
 StartResponse = Callable[..., Any]
 Wsgi = Callable[[Environ, StartResponse], Iterable[bytes]]
-_WITH_BODY = frozenset({"POST", "PUT", "PATCH", "DELETE"})
 _CORS_REQUEST_HEADERS = "Authorization, Content-Type, If-Match, If-None-Match, Idempotency-Key, X-Request-ID"
 _CORS_ANSWER_HEADERS = (
     "ETag, Location, RateLimit-Limit, RateLimit-Remaining, RateLimit-Reset, Retry-After, X-Request-ID"
 )
-_LENGTH = re.compile(r"[0-9]{1,12}", re.ASCII)
 
 
 # Framing, what the gateway states itself, and what services believe about a caller. `Content_Length` with an
@@ -208,13 +205,13 @@ class Proxy:
         query = environ.get("QUERY_STRING")
         headers = self._headers(environ, address, request_id)
         repeatable = route.repeatable and (method in READS or bool(environ.get("HTTP_IDEMPOTENCY_KEY")))
-        length = _declared_length(environ, method, route.max_body or self._settings.max_content_length)
+        length = declared_length(environ, method, route.max_body or self._settings.max_content_length)
         body: bytes | Callable[[int], bytes | int] | None = None
         if length and route.stream:
-            body = _ArrivingBody(environ["wsgi.input"], length).read
+            body = ArrivingBody(environ["wsgi.input"], length).read
         elif length:
             with self._lane.place(address):
-                body = _whole_body(environ["wsgi.input"], length)
+                body = whole_body(environ["wsgi.input"], length)
         limit = self._settings.stream_timeout if route.stream else self._settings.request_timeout
         headers.append(f"X-Deadline: {int((time.time() + limit) * 1000)}")
         call = Call(
@@ -306,47 +303,6 @@ class Proxy:
         if self._logs_requests:
             user_id = claims.subject if claims else None
             write_line(request_id, user_id, method, path, status, round(seconds * 1000, 2))
-
-
-def _whole_body(source: Any, length: int) -> bytes:
-    body: bytes = source.read(length)
-    if len(body) != length:  # the client went away while sending
-        raise UnparsableBody
-    return body
-
-
-class _ArrivingBody:
-    """A request body of declared length that libcurl reads while it arrives."""
-
-    def __init__(self, source: Any, length: int) -> None:
-        self._source, self._left = source, length
-
-    def read(self, size: int) -> bytes | int:
-        """The next bytes; libcurl's sign to abort when the client went away before the declared length."""
-        if not self._left:
-            return b""
-        wanted = min(size, self._left)
-        chunk: bytes = self._source.read(wanted)
-        self._left -= len(chunk)
-        return chunk if len(chunk) == wanted else int(READFUNC_ABORT)
-
-
-def _declared_length(environ: Environ, method: str, most: int) -> int:
-    """Bytes of the request's body. Raises PayloadTooLarge for too many or an undeclared number.
-
-    A chunked body is refused on every route: granian ends one that the client broke off like one that is whole.
-    """
-    if "HTTP_TRANSFER_ENCODING" in environ:
-        raise PayloadTooLarge
-    declared = environ.get("CONTENT_LENGTH") or "0"
-    if not _LENGTH.fullmatch(declared):
-        raise UnparsableBody
-    length = int(declared)
-    if length > most:
-        raise PayloadTooLarge
-    if length and method not in _WITH_BODY:
-        raise UnparsableBody
-    return length
 
 
 def _render(error: ApiError, environ: Environ, request_id: str) -> Answer:

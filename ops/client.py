@@ -12,9 +12,9 @@ from uuid import uuid4
 import urllib3
 from dotenv import load_dotenv
 
-from common.auth import AUDIENCE, TokenSigner
 from common.config import ROOT, TokenSettings
 from common.permissions import Permission
+from common.tokens import AUDIENCE, TokenSigner
 
 ATTEMPTS = 5
 MAX_PAUSE_S = 5.0

@@ -7,8 +7,8 @@ import hashlib
 import hmac
 from uuid import UUID
 
-from common.auth import parse_keys
 from common.config import TokenSettings
+from common.tokens import parse_keys
 
 _PURPOSE = b"heartguard invitation"
 

@@ -18,9 +18,10 @@ from common.config import ROOT, SERVICES
 from common.env_file import EnvFile, EnvFileError
 from ops.containers import secret_files
 from ops.containers.compose import ComposeError, check_engine
-from ops.native import packages, runtime, settings
+from ops.native import packages, settings
 from ops.native.servers.base import ServerError
 from ops.native.servers.postgresql import PostgreSQL
+from ops.native.state import StartError, claim_state, locked
 from ops.native.supervision import Supervisor
 
 # The service of docker-compose.yml that every volume with files is mounted in, and where the object store's is.
@@ -117,8 +118,8 @@ class Native:
         """The suite stopped and held, with PostgreSQL alone running: raises BackupError when it is in use."""
         state = self.runtime.state
         try:
-            runtime.claim_state(state)
-            with runtime.locked(state):
+            claim_state(state)
+            with locked(state):
                 if Supervisor(state).is_alive():
                     raise BackupError("the suite is running: ./stop_services.sh first")
                 server = self.runtime.server("postgresql")
@@ -131,7 +132,7 @@ class Native:
                     yield
                 finally:
                     server.stop()
-        except (runtime.StartError, packages.MissingPackages, ServerError) as error:
+        except (StartError, packages.MissingPackages, ServerError) as error:
             raise BackupError(str(error)) from error
 
 

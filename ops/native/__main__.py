@@ -5,10 +5,11 @@ from __future__ import annotations
 import argparse
 import sys
 
-from ops.native import console, reloading, runtime
+from ops.native import console, reloading, runtime, stopping
 from ops.native.packages import MissingPackages
 from ops.native.servers.base import ServerError
 from ops.native.settings import SettingsError, state_folder
+from ops.native.state import StartError, is_present
 
 REFUSED = 1
 BAD_SETTINGS = 78  # EX_CONFIG
@@ -57,9 +58,9 @@ def main(arguments: list[str]) -> int:
             purge = chosen.command == "purge" or chosen.purge
             if purge and not console.confirmed(f"Delete all data in {state_folder()}?", assume_yes=chosen.yes):
                 return REFUSED
-            runtime.stop(purge=purge)
+            stopping.stop(purge=purge)
         elif chosen.command == "present":
-            return 0 if runtime.is_present() else 1
+            return 0 if is_present() else 1
         elif chosen.command == "status":
             return 0 if console.status() else 1
         elif chosen.command == "mail":
@@ -71,7 +72,7 @@ def main(arguments: list[str]) -> int:
     except SettingsError as error:
         print(f"\nHeartGuard: {error}", file=sys.stderr)
         return BAD_SETTINGS
-    except (runtime.StartError, ServerError, MissingPackages, PermissionError) as error:
+    except (StartError, ServerError, MissingPackages, PermissionError) as error:
         print(f"\nHeartGuard: {error}", file=sys.stderr)
         return REFUSED
     except KeyboardInterrupt:

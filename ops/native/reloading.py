@@ -14,8 +14,9 @@ from common.config import package_of
 from ops.native import settings, supervision
 from ops.native.applications import applications, fingerprint, is_ready, ready_folder, service_of
 from ops.native.console import Progress, last_lines, say
-from ops.native.runtime import StartError, locked, prepare_broker, prepare_database, run
+from ops.native.runtime import prepare_broker, prepare_database, run
 from ops.native.settings import Runtime
+from ops.native.state import StartError, locked
 from ops.native.supervision import Program, Supervisor
 
 PATIENCE_S = 60.0

@@ -1,16 +1,13 @@
-"""Starts, watches and stops the whole suite on one machine."""
+"""Starts the whole suite on one machine, and waits until it is ready."""
 
 from __future__ import annotations
 
-import fcntl
-import os
 import shutil
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 
@@ -30,43 +27,11 @@ from ops.native.applications import (
 from ops.native.console import Progress, last_lines, print_addresses, say
 from ops.native.servers.base import LOOPBACK, ROOT
 from ops.native.settings import Runtime
+from ops.native.state import StartError, claim_state, locked
+from ops.native.stopping import SERVERS, end_orphans, stop_all
 from ops.native.supervision import Program, Supervisor
 
 READY_TIMEOUT_S = 120
-SERVERS = ("postgresql", "redis", "rabbitmq", "mail", "storage")  # all but epmd, which outlives its broker
-OWNER_MARK = "heartguard-state"  # a file in the state folder: without it nothing there is ever deleted
-
-
-class StartError(RuntimeError):
-    """The suite cannot be started or stopped: the message says why, for people."""
-
-
-# -- the state folder
-
-
-def claim_state(state: Path) -> None:
-    """Make the state folder ours; refuses a folder with somebody else's files in it."""
-    mark = state / OWNER_MARK
-    if state.exists() and not mark.exists() and any(state.iterdir()):
-        raise StartError(f"{state} holds files that are not HeartGuard's: choose another HEARTGUARD_STATE")
-    state.mkdir(parents=True, exist_ok=True)
-    state.chmod(0o711 if os.geteuid() == 0 else 0o700)  # root's servers run under their own accounts
-    (state / "log").mkdir(mode=0o700, exist_ok=True)
-    mark.touch()
-
-
-@contextmanager
-def locked(state: Path) -> Iterator[None]:
-    """One start or stop at a time."""
-    with (state / "lock").open("a") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise StartError(f"another start or stop of {state} is under way: wait for it") from None
-        yield
-
-
-# -- start
 
 
 def install() -> None:
@@ -242,9 +207,6 @@ def run(what: str, command: list[str], environment: Mapping[str, str]) -> str:
     return done.stdout.strip()
 
 
-# -- readiness
-
-
 def wait_ready(supervisor: Supervisor, runtime: Runtime) -> None:
     """Return when every service answers /ready with 200 and every worker stays up."""
     programs = applications(runtime)
@@ -290,61 +252,3 @@ def diagnosis(runtime: Runtime, program: str) -> str:
         if status:
             return f"{program} is not ready: it answers {status} {body.strip()}\n(log: {log})"
     return f"{program} is not ready. The end of {log}:\n{last_lines(log, 15)}"
-
-
-# -- stop
-
-
-def is_present() -> bool:
-    """True where a suite of this machine itself runs or left its data."""
-    return (settings.state_folder() / OWNER_MARK).exists()
-
-
-def stop(*, purge: bool) -> None:
-    """Stop everything of this state folder; `purge` also deletes its data."""
-    state = settings.state_folder()
-    if not is_present():
-        say(f"Nothing to stop: {state} holds no HeartGuard.")
-        return
-    with locked(state):
-        supervisor = Supervisor(state)
-        running = supervisor.is_alive() or bool(processes.started_from(state))
-        stop_all(supervisor, state)
-        say("Stopped." if running else "On this machine itself nothing was running.")
-        if purge:
-            shutil.rmtree(state)
-            say(f"Deleted {state}: databases, queues, e-mails, files, logs. {settings.env_file()} stays.")
-        elif running:
-            say(f"The data stays in {state}.")
-
-
-def stop_all(supervisor: Supervisor, state: Path) -> None:
-    """First the gateway, then services, workers and servers; whatever is left then goes too."""
-    if supervisor.is_alive():
-        names = list(supervisor.states())
-        stages = (
-            ("Gateway", ["gateway"]),
-            ("Services", [name for name in names if name.endswith("-web")]),
-            ("Workers", [name for name in names if name.endswith("-worker")]),
-            ("Servers", [name for name in names if name in SERVERS]),
-            ("Port mapper", ["epmd"]),
-        )
-        for label, chosen in stages:
-            if present := [name for name in chosen if name in names]:
-                with Progress(f"Stopping: {label.lower()}"):
-                    supervisor.stop(present)
-        supervisor.shut_down()
-    end_orphans(state)
-    supervision.socket_of(state).unlink(missing_ok=True)
-    (state / "supervisord.pid").unlink(missing_ok=True)
-    (state / "fingerprint").unlink(missing_ok=True)
-
-
-def end_orphans(state: Path) -> None:
-    """End every process that carries our mark: applications before the servers they use."""
-    servers = {*SERVERS, "epmd", ""}
-    found = processes.started_from(state)
-    processes.end([process for process in found if processes.program_of(process) not in servers])
-    processes.end(processes.started_from(state), timeout=40)
-    if left := processes.started_from(state):
-        raise StartError(f"these processes of ours do not end: {', '.join(str(process.pid) for process in left)}")

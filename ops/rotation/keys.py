@@ -6,8 +6,8 @@ import time
 from collections.abc import Callable
 
 from auth_service.keys import RingError, kid_of, lengthened, ring_of, shortened, turned, waits
-from common.auth import ACCESS_SECONDS, SERVICE_SECONDS
 from common.env_file import EnvFile
+from common.tokens import ACCESS_SECONDS, SERVICE_SECONDS
 from ops.native.console import say
 from ops.rotation.suites import RotationError
 

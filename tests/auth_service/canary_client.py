@@ -16,8 +16,8 @@ from sqlalchemy import select
 from auth_service.app import app
 from auth_service.credentials import reset_token
 from auth_service.models import PASSWORD_RESET, AccountMail, User
-from common.auth import INTERNAL_AUDIENCE, TokenSigner
 from common.database import ALL_ORGANIZATIONS
+from common.tokens import INTERNAL_AUDIENCE, TokenSigner
 
 client, service = app.test_client(), app.extensions["heartguard"]
 secrets: set[str] = set()

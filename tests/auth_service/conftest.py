@@ -8,7 +8,7 @@ from uuid import UUID, uuid4
 
 import pytest
 
-from common.auth import AUDIENCE, TokenVerifier
+from common.tokens import AUDIENCE, TokenVerifier
 from tests.support.services import Person, ServiceUnderTest
 
 PASSWORD = "tres gatos en el tejado"

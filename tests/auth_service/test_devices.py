@@ -10,8 +10,8 @@ from uuid import uuid4
 import pytest
 from sqlalchemy import text
 
-from common.auth import AUDIENCE, TokenVerifier
 from common.database import ALL_ORGANIZATIONS
+from common.tokens import AUDIENCE, TokenVerifier
 from tests.auth_service.conftest import mirror
 from tests.support.services import event_like
 

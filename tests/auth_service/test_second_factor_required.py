@@ -11,7 +11,7 @@ from uuid import uuid4
 import pyotp
 import pytest
 
-from common.auth import AUDIENCE, TokenSigner
+from common.tokens import AUDIENCE, TokenSigner
 from tests.auth_service.conftest import mirror
 from tests.support.services import event_like
 

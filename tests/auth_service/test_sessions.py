@@ -14,10 +14,10 @@ import argon2
 import pytest
 from sqlalchemy import text
 
-from common.auth import AUDIENCE, TokenVerifier
 from common.database import ALL_ORGANIZATIONS
 from common.errors import Unavailable
 from common.tasks import TaskRunner, registry
+from common.tokens import AUDIENCE, TokenVerifier
 
 
 def age(auth, statement: str, **values) -> None:

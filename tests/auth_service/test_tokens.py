@@ -11,8 +11,8 @@ from uuid import uuid4
 import jwt
 import pytest
 
-from common.auth import AUDIENCE, TokenSigner, TokenVerifier
 from common.errors import InvalidToken
+from common.tokens import AUDIENCE, TokenSigner, TokenVerifier
 
 NOW = int(time.time())
 

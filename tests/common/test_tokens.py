@@ -13,9 +13,9 @@ from cryptography.hazmat.primitives.asymmetric import ed25519, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
 from jwt.utils import base64url_encode
 
-from common.auth import AUDIENCE, INTERNAL_AUDIENCE, TokenSigner, TokenVerifier, parse_keys
 from common.config import Settings
 from common.errors import ExpiredToken, InvalidToken
+from common.tokens import AUDIENCE, INTERNAL_AUDIENCE, TokenSigner, TokenVerifier, parse_keys
 
 SECRET, INTERNAL_SECRET = "a" * 40, "b" * 40
 

@@ -8,7 +8,8 @@ from uuid import UUID, uuid4
 
 import pytest
 
-from common.auth import AUDIENCE, TokenSigner, device_subject
+from common.auth import device_subject
+from common.tokens import AUDIENCE, TokenSigner
 from influx_service.stores import StoreUnavailable
 from tests.influx_service.support import BEGIN, Stream, at
 

@@ -21,6 +21,7 @@ from dotenv import dotenv_values
 from ops.native import processes, runtime
 from ops.native.servers.base import LOOPBACK, ROOT
 from ops.native.settings import load, make_env
+from ops.native.state import StartError, claim_state, locked
 from tests.support.operators import environment_of
 
 SERVERS = {"postgresql", "redis", "epmd", "rabbitmq", "mail", "storage"}
@@ -132,11 +133,11 @@ def test_a_folder_with_other_files_is_neither_used_nor_deleted(suite: Suite) -> 
 
 
 def test_two_starts_do_not_run_at_once(folder: Path) -> None:
-    runtime.claim_state(folder / "state")
+    claim_state(folder / "state")
     with (
-        runtime.locked(folder / "state"),
-        pytest.raises(runtime.StartError, match="under way"),
-        runtime.locked(folder / "state"),
+        locked(folder / "state"),
+        pytest.raises(StartError, match="under way"),
+        locked(folder / "state"),
     ):
         pass
 

@@ -17,6 +17,7 @@ import urllib3
 
 from ops.native import runtime, settings
 from ops.native.servers.base import ROOT
+from ops.native.state import claim_state
 from tests.support.operators import environment_of, leave_session
 from tests.support.suite import Suite
 
@@ -55,7 +56,7 @@ class House:
     def servers(self) -> Iterator[settings.Runtime]:
         """PostgreSQL, Redis, RabbitMQ, mail catcher and object store, schemas and queues."""
         loaded = self.load()
-        runtime.claim_state(loaded.state)
+        claim_state(loaded.state)
         started = [server for server in loaded.servers if server.name != "epmd"]
         try:
             for server in started:

@@ -14,9 +14,9 @@ import psycopg2
 import pytest
 from dotenv import dotenv_values
 
-from common.auth import AUDIENCE, TokenSigner
 from common.config import TokenSettings
 from common.permissions import Permission
+from common.tokens import AUDIENCE, TokenSigner
 from ops.native import processes
 from ops.native.servers.base import LOOPBACK, ROOT
 from tests.support.operators import environment_of

@@ -18,10 +18,10 @@ import pytest
 import redis
 
 from auth_service import keys as auth_keys
-from common.auth import AUDIENCE, INTERNAL_AUDIENCE, TokenSigner, TokenVerifier, parse_keys
 from common.config import SERVICES, ServiceSettings
 from common.database import Database
 from common.env_file import EnvFile, EnvFileError
+from common.tokens import AUDIENCE, INTERNAL_AUDIENCE, TokenSigner, TokenVerifier, parse_keys
 from ops.native import settings
 from ops.native.servers.base import LOOPBACK
 from ops.rotation import keys

@@ -21,8 +21,8 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from jwt.algorithms import ECAlgorithm, OKPAlgorithm, RSAAlgorithm
 
-from common.auth import AUDIENCE, INTERNAL_AUDIENCE, parse_keys
 from common.config import TokenSettings
+from common.tokens import AUDIENCE, INTERNAL_AUDIENCE, parse_keys
 
 GONE = object()
 _RSA, _EC = rsa.generate_private_key(65537, 2048), ec.generate_private_key(ec.SECP256R1())

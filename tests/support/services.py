@@ -15,13 +15,14 @@ from sqlalchemy import text
 from werkzeug.test import TestResponse
 
 from common import messaging
-from common.auth import AUDIENCE, INTERNAL_AUDIENCE, TokenSigner, device_subject
+from common.auth import device_subject
 from common.config import package_of
 from common.consuming import QueueConsumer
 from common.database import ALL_ORGANIZATIONS, Database
 from common.events import Event, wrap
 from common.factory import Service, resources_of
 from common.permissions import Permission
+from common.tokens import AUDIENCE, INTERNAL_AUDIENCE, TokenSigner
 
 ALL_PERMISSIONS = frozenset(permission.value for permission in Permission)
 

@@ -20,8 +20,8 @@ import redis
 from redis.backoff import ConstantBackoff
 from redis.retry import Retry
 
-from common.auth import ACCESS_SECONDS, AUDIENCE, TokenSigner
 from common.revocation import Revocations
+from common.tokens import ACCESS_SECONDS, AUDIENCE, TokenSigner
 from gateway.config import GatewaySettings
 
 HERE = Path(__file__).parent
