@@ -40,13 +40,17 @@ def series_of(measurement: str, tags: Mapping[str, str]) -> str:
     return line_of(Point(measurement, tags, {p.SAMPLE_FIELD: True}, 0)).rsplit(" ", 2)[0]
 
 
+def tags_of(record: dict[str, Any]) -> tuple[tuple[str, str], ...]:
+    """Return the tags of a record's series, by name."""
+    return tuple(
+        sorted((key, value) for key, value in record.items() if key not in _COLUMNS and not key.startswith("_"))
+    )
+
+
 def rows_of(records: Iterable[dict[str, Any]]) -> list[Row]:
     """Join single values into rows by time and series; the answer's CSV cannot tell an empty text from none."""
     joined: dict[tuple[int, tuple[tuple[str, str], ...]], dict[str, p.Value]] = {}
     for record in records:
-        tags = tuple(
-            sorted((key, value) for key, value in record.items() if key not in _COLUMNS and not key.startswith("_"))
-        )
         value = record["_value"]
-        joined.setdefault((record["_at"], tags), {})[record["_field"]] = "" if value is None else value
+        joined.setdefault((record["_at"], tags_of(record)), {})[record["_field"]] = "" if value is None else value
     return [Row(time, dict(tags), fields) for (time, tags), fields in sorted(joined.items(), key=lambda item: item[0])]

@@ -14,7 +14,8 @@ from influxdb_client.rest import ApiException
 
 from . import points as p
 from .flux import delete_predicate
-from .points import StoreUnavailable
+from .lines import tags_of
+from .points import QueryTooLarge, StoreUnavailable
 
 LINES_PER_REQUEST = 5_000
 BUCKETS_PER_PAGE = 100
@@ -103,12 +104,18 @@ class Server:
                 self._writer.write(bucket, self._org, body, write_precision=WritePrecision.NS)  # type: ignore[arg-type]
 
     def ask(self, query: str, values: dict[str, Any]) -> list[dict[str, Any]]:
-        """Return the records of a Flux query.
+        """Return the records of a Flux query; raises QueryTooLarge as soon as too many series have arrived.
 
         The values travel as `extern`, a syntax tree of assignments: `params` are of InfluxDB Cloud alone.
         """
+        found, series = [], set()
         with server_errors():
-            return [record.values for record in self._reader.query_stream(query, self._org, params=values)]
+            for record in self._reader.query_stream(query, self._org, params=values):
+                series.add(tags_of(record.values))
+                if len(series) > p.MAX_SERIES_PER_QUERY:
+                    raise QueryTooLarge(f"more than {p.MAX_SERIES_PER_QUERY} series")
+                found.append(record.values)
+        return found
 
     def ask_rows(self, query: str, values: dict[str, Any]) -> Iterator[list[str]]:
         """Yield the annotated CSV of a Flux query row by row, as it arrives."""

@@ -19,7 +19,13 @@ from influx_service.stores import (
     StoreError,
     open_store,
 )
-from influx_service.stores.points import MAX_POINTS_PER_WRITE, MAX_ROWS, MAX_SAMPLES_PER_WRITE, MAX_TIME
+from influx_service.stores.points import (
+    MAX_POINTS_PER_WRITE,
+    MAX_ROWS,
+    MAX_SAMPLES_PER_WRITE,
+    MAX_SERIES_PER_QUERY,
+    MAX_TIME,
+)
 
 from .conftest import ORG, OTHER_ORG, T0, TAGS
 
@@ -136,6 +142,15 @@ class TestPoints:
         for points in ([], [one] * (MAX_POINTS_PER_WRITE + 1), [point(T0)]):
             with pytest.raises(InvalidData):
                 store.write(ORG, "signals", points)
+
+    def test_of_too_many_series_are_refused(self, store):
+        many = [point(T0, {**TAGS, "stream_id": f"s{number}"}, value=1.0) for number in range(MAX_SERIES_PER_QUERY + 1)]
+        store.write(ORG, "signals", many[1:])
+        assert len(rows_of(store, tags={"patient_id": "p1"})) == MAX_SERIES_PER_QUERY
+        store.write(ORG, "signals", many[:1])
+        with pytest.raises(QueryTooLarge):
+            rows_of(store, tags={"patient_id": "p1"}, limit=1)
+        assert len(rows_of(store, tags=many[0].tags)) == 1
 
 
 class TestAggregates:
