@@ -122,9 +122,8 @@ def add_member(session: Session, caller: Caller, care_team_id: UUID, user_id: UU
 
 def remove_member(session: Session, caller: Caller, care_team_id: UUID, user_id: UUID) -> None:
     """Take a user out of a care team; raises NotFound."""
-    team = queries.get_care_team(session, caller, care_team_id)
     session.delete(queries.get_member(session, caller, care_team_id, user_id))
-    record(session, caller, "care_team.member_removed", team, {"user_id": str(user_id)})
+    record(session, caller, "care_team.member_removed", f"care_teams:{care_team_id}", {"user_id": str(user_id)})
 
 
 def entrust_patient(session: Session, caller: Caller, patient_id: UUID, care_team_id: UUID) -> CareTeam:

@@ -108,12 +108,14 @@ class Server:
 
         The values travel as `extern`, a syntax tree of assignments: `params` are of InfluxDB Cloud alone.
         """
-        found, series = [], set()
+        found, series, table = [], set(), None
         with server_errors():
             for record in self._reader.query_stream(query, self._org, params=values):
-                series.add(tags_of(record.values))
-                if len(series) > p.MAX_SERIES_PER_QUERY:
-                    raise QueryTooLarge(f"more than {p.MAX_SERIES_PER_QUERY} series")
+                if record.table != table:  # each is a field of one series
+                    table = record.table
+                    series.add(tags_of(record.values))
+                    if len(series) > p.MAX_SERIES_PER_QUERY:
+                        raise QueryTooLarge(f"more than {p.MAX_SERIES_PER_QUERY} series")
                 found.append(record.values)
         return found
 
